@@ -1,0 +1,39 @@
+# Everything runs in .venv, which every target makes for itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo check test test-fast clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | expand -t 14
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "tunectl needs Python 3.11 or newer; say which: make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch numpy
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+install: $(STAMP)  ## make .venv and install tunectl into it
+
+demo: $(STAMP)  ## run the default study on the demonstration data
+	$(BIN)/tunectl tune
+
+check: $(STAMP)  ## ruff, mypy --strict, import-linter, pytest
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -n auto
+
+test: check  ## all checks and tests, what CI runs
+
+test-fast: $(STAMP)  ## the tests that take less than a few seconds each
+	$(BIN)/pytest -n auto -m 'not slow'
+
+clean:  ## remove .venv and caches, never a study
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""What studies leave on the disk."""

@@ -1,0 +1,118 @@
+"""Files that a reader never sees half-written: written beside their place, synced, renamed.
+
+This module knows bytes and paths, not what they mean.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; when the block ends well it takes `path`'s place.
+
+    Args:
+        path: The file's final place; its folder must exist.
+
+    Yields:
+        A path with the same suffix, in the same folder, for the block to write.
+
+    Raises:
+        OSError: writing, syncing or renaming failed; `path` is then as it was.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    beside = Path(name)
+    try:
+        yield beside
+        beside.chmod(0o666 & ~_umask())
+        with beside.open("rb") as written:
+            os.fsync(written.fileno())
+        beside.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink()
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, document: object) -> None:
+    """Write `document` as strict JSON (NaN and infinities become null), atomically."""
+    write_text(path, to_json(document) + "\n")
+
+
+def write_yaml(path: Path, document: Mapping[str, Any]) -> None:
+    """Write `document` as block-style YAML in its own order, atomically."""
+    write_text(path, to_yaml(document))
+
+
+def to_json(document: object) -> str:
+    """Return strict, indented JSON; numbers that JSON does not have become null."""
+    return json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def to_yaml(document: object) -> str:
+    """Return block-style YAML that reads back as the same values."""
+    return yaml.safe_dump(
+        _plain(document), sort_keys=False, allow_unicode=True, default_flow_style=False
+    )
+
+
+def replace_link(link: Path, target: Path) -> None:
+    """Make `link` a relative symbolic link to `target`, atomically.
+
+    Args:
+        link: Where the link is to stand; a link that stands there is replaced.
+        target: An existing folder.
+
+    Raises:
+        FileExistsError: something other than a link stands at `link`; it is left alone.
+        OSError: the link could not be made.
+    """
+    if link.exists() and not link.is_symlink():
+        raise FileExistsError(f"{link} is not a link, so it is left as it is")
+    relative = os.path.relpath(target, link.parent)
+    beside = link.with_name(f".{link.name}-{os.getpid()}")
+    with suppress(FileNotFoundError):
+        beside.unlink()
+    beside.symlink_to(relative, target_is_directory=True)
+    beside.replace(link)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

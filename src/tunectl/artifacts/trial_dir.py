@@ -1,0 +1,169 @@
+"""A trial's own folder: the only module that knows what stands where in it.
+
+It knows nothing of Optuna or of training; it makes the folder, names its files and writes them
+atomically.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from tunectl.artifacts import atomic
+from tunectl.errors import StorageError
+
+
+@dataclass(frozen=True)
+class TrialDir:
+    """The folder of one trial.
+
+    Args:
+        path: Absolute path of the folder.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, outputs_root: Path, started_at: dt.datetime) -> TrialDir:
+        """Make the folder of a trial that starts now.
+
+        Args:
+            outputs_root: Root of all trial directories; made if missing.
+            started_at: Local time of the trial's start; names the folder to the second.
+
+        Returns:
+            A folder that nobody else has: a second trial in the same second gets `-2`.
+
+        Raises:
+            StorageError: the folder cannot be made.
+        """
+        day = outputs_root / f"{started_at:%Y-%m-%d}"
+        try:
+            day.mkdir(parents=True, exist_ok=True)
+            path = _make_first_free(day, f"{started_at:%H-%M-%S}")
+            for part in ("weights", "logs", "checkpoints", "evaluation_plots"):
+                (path / part).mkdir()
+        except OSError as error:
+            raise StorageError(
+                f"cannot make a trial directory in {outputs_root}: {error.strerror}"
+            ) from error
+        return cls(path)
+
+    @property
+    def config_file(self) -> Path:
+        """The whole configuration that the trial ran with."""
+        return self.path / "config.yaml"
+
+    @property
+    def info_file(self) -> Path:
+        """What became of the trial."""
+        return self.path / "trial_info.yaml"
+
+    @property
+    def metrics_file(self) -> Path:
+        """Final metrics and histories."""
+        return self.path / "metrics.json"
+
+    @property
+    def summary_file(self) -> Path:
+        """The evaluation on the test split in words."""
+        return self.path / "evaluation_summary.txt"
+
+    @property
+    def predictions_file(self) -> Path:
+        """Test-split predictions (N, T) in the targets' own units."""
+        return self.path / "y_pred.npy"
+
+    @property
+    def truth_file(self) -> Path:
+        """Test-split targets (N, T) in their own units."""
+        return self.path / "y_true.npy"
+
+    @property
+    def scaling_file(self) -> Path:
+        """Mean and scale of inputs and targets, plain JSON."""
+        return self.path / "scaling.json"
+
+    @property
+    def weights_file(self) -> Path:
+        """`state_dict` of the best epoch."""
+        return self.path / "weights" / "model_simplecnn_real.pth"
+
+    @property
+    def model_file(self) -> Path:
+        """What it takes to build the network again and to give it its inputs."""
+        return self.path / "model.json"
+
+    @property
+    def learning_curves_file(self) -> Path:
+        """Figure of the training and validation loss by epoch."""
+        return self.path / "learning_curves.png"
+
+    @property
+    def plots_dir(self) -> Path:
+        """Figures of predicted over true values."""
+        return self.path / "evaluation_plots"
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        """What a running trial needs for going on after an interruption."""
+        return self.path / "checkpoints"
+
+    @property
+    def log_file(self) -> Path:
+        """The trial's own log."""
+        return self.path / "logs" / "trial.log"
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write `config.yaml`."""
+        atomic.write_yaml(self.config_file, config)
+
+    def write_info(self, info: Mapping[str, Any]) -> None:
+        """Write `trial_info.yaml`."""
+        atomic.write_yaml(self.info_file, info)
+
+    def read_info(self) -> dict[str, Any]:
+        """Return `trial_info.yaml`, empty where there is none that can be read."""
+        try:
+            info = yaml.safe_load(self.info_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            return {}
+        return info if isinstance(info, dict) else {}
+
+    @contextmanager
+    def locked(self) -> Iterator[bool]:
+        """Hold the folder's lock, which the operating system lets go when the process dies.
+
+        Yields:
+            Whether the lock was free: False means that a live worker has the trial.
+        """
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+
+def _make_first_free(day: Path, name: str) -> Path:
+    """Make `day/name`, or `day/name-2`, `-3` … if others were there first; mkdir decides a race."""
+    number = 1
+    while True:
+        path = day / (name if number == 1 else f"{name}-{number}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return path

@@ -1,0 +1,146 @@
+"""The program: its root, its signals, and the one map from errors to exit codes."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import re
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.logging import RichHandler
+
+from tunectl import __version__
+from tunectl.cli import results, study, trial, tune, upkeep
+from tunectl.cli.options import flag, option
+from tunectl.cli.render import stderr
+from tunectl.cli.session import Session
+from tunectl.cli.signals import Terminated, set_up_signals
+from tunectl.errors import ProblemsError, TunectlError
+
+app = typer.Typer(
+    name="tunectl",
+    help="Run hyperparameter studies that nothing can spoil.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+upkeep.register(app)
+tune.register(app)
+results.register(app)
+app.add_typer(study.app, name="study")
+app.add_typer(trial.app, name="trial")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tunectl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    project: Annotated[
+        Path,
+        option("-C", "--project", metavar="DIR", help="The project folder.", show_default="."),
+    ] = Path(),
+    verbose: Annotated[
+        int,
+        option(
+            "-v",
+            "--verbose",
+            count=True,
+            metavar="",
+            show_default=False,
+            help="Say more; -vv also shows tracebacks.",
+        ),
+    ] = 0,
+    quiet: Annotated[bool, flag("-q", "--quiet", help="Print only results and errors.")] = False,
+    version: Annotated[  # noqa: ARG001 - its callback does it
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Run hyperparameter studies that nothing can spoil."""
+    context.obj = Session(project=project.absolute(), verbosity=verbose, quiet=quiet)
+    _set_up_logging(context.obj)
+
+
+def main() -> None:
+    """Run the program and exit with the contract's code."""
+    sys.exit(run())
+
+
+def run() -> int:
+    """Run the program; return its exit code."""
+    set_up_signals()
+    try:
+        app(args=hoist_globals(sys.argv[1:]))
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except TunectlError as error:
+        _report(error)
+        return error.exit_code
+    except Terminated as end:
+        return end.exit_code
+    except Exception as error:
+        _report(error)
+        return 1
+    return 0
+
+
+def hoist_globals(arguments: list[str]) -> list[str]:
+    """Return the arguments with the global options first, so that they may stand anywhere.
+
+    Args:
+        arguments: As typed; what follows `--` is left alone.
+    """
+    first: list[str] = []
+    rest: list[str] = []
+    waiting = iter(arguments)
+    for argument in waiting:
+        if argument == "--":
+            rest += [argument, *waiting]
+        elif argument in ("-C", "--project"):
+            first += [argument, *itertools.islice(waiting, 1)]
+        elif re.fullmatch(r"-v+|-q|--verbose|--quiet|--project=.*", argument):
+            first.append(argument)
+        else:
+            rest.append(argument)
+    return [*first, *rest]
+
+
+def _set_up_logging(session: Session) -> None:
+    level = logging.ERROR if session.quiet else logging.WARNING
+    level = {0: level, 1: logging.INFO}.get(session.verbosity, logging.DEBUG)
+    handler = RichHandler(
+        level=level, console=stderr(), show_time=False, show_path=False, markup=False
+    )
+    logger = logging.getLogger("tunectl")
+    logger.handlers = [handler]
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    if session.verbosity < 2:
+        warnings.simplefilter("ignore")
+
+
+def _report(error: Exception) -> None:
+    """Say what went wrong in the user's words; a traceback only with -vv."""
+    console = stderr()
+    if any(handler.level <= logging.DEBUG for handler in logging.getLogger("tunectl").handlers):
+        console.print_exception()
+    known = isinstance(error, TunectlError)
+    text = str(error) if known else f"{type(error).__name__}: {error}"
+    lines = [str(one) for one in error.problems] if isinstance(error, ProblemsError) else [text]
+    for line in lines:
+        console.print("error: ", style="bold red", end="", soft_wrap=True)
+        console.print(line, markup=False, soft_wrap=True)
+    if not known:
+        console.print("this is a fault of tunectl; -vv shows where", style="dim")

@@ -1,0 +1,105 @@
+"""Options that several commands share. Each may also come from `TUNECTL_<OPTION>`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+BUDGET_PANEL = "Budget"
+FILES_PANEL = "Files"
+
+
+def flag(*names: str, help: str, also: tuple[str, ...] = ()) -> Any:
+    """Return a Typer option that takes no value; see `option`."""
+    return option(*names, help=help, also=also, metavar="", show_default=False)
+
+
+def option(*names: str, help: str, also: tuple[str, ...] = (), **more: Any) -> Any:
+    """Return a Typer option with its environment variable.
+
+    Args:
+        names: `--long` and, if any, `-s`.
+        help: One sentence for `--help`.
+        also: Further environment variables that give it.
+        more: What else `typer.Option` takes.
+    """
+    long = next(name for name in names if name.startswith("--")).split("/")[0]
+    variable = "TUNECTL_" + long.removeprefix("--").replace("-", "_").upper()
+    return typer.Option(*names, help=help, envvar=[variable, *also], show_envvar=False, **more)
+
+
+StudyOption = Annotated[
+    str | None,
+    option("--study", metavar="NAME", help="The study. Default: that of optuna_params.yaml."),
+]
+StudyArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[NAME]", help="The study. Default: that of optuna_params.yaml."),
+]
+StorageOption = Annotated[
+    str | None,
+    option(
+        "--storage",
+        metavar="URL",
+        also=("OPTUNA_STORAGE",),
+        help="The database, for example sqlite:///optuna/study.db.",
+    ),
+]
+JsonOption = Annotated[bool, flag("--json", help="Print one JSON document.")]
+NTrialsOption = Annotated[
+    int | None,
+    option(
+        "--n-trials",
+        metavar="N",
+        min=0,
+        rich_help_panel=BUDGET_PANEL,
+        help="Bring so many trials to an end in this call, interrupted ones first.",
+    ),
+]
+UntilOption = Annotated[
+    int | None,
+    option(
+        "--until",
+        metavar="N",
+        min=0,
+        rich_help_panel=BUDGET_PANEL,
+        help="Run until the study has so many finished trials; at once done if it has.",
+    ),
+]
+TimeoutOption = Annotated[
+    float | None,
+    option(
+        "--timeout",
+        metavar="SECONDS",
+        min=0.0,
+        rich_help_panel=BUDGET_PANEL,
+        help="After this time start no further trial; the running one is finished.",
+    ),
+]
+ConfigOption = Annotated[
+    Path | None,
+    option("--config", metavar="FILE", rich_help_panel=FILES_PANEL, help="Instead of config.yaml."),
+]
+ParamsOption = Annotated[
+    Path | None,
+    option("--params", metavar="FILE", rich_help_panel=FILES_PANEL, help="Instead of params.yaml."),
+]
+OptunaParamsOption = Annotated[
+    Path | None,
+    option(
+        "--optuna-params",
+        metavar="FILE",
+        rich_help_panel=FILES_PANEL,
+        help="Instead of optuna_params.yaml.",
+    ),
+]
+OverridesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="OVERRIDES",
+        help="Values for this call, for example training.epochs=5.",
+        show_default=False,
+    ),
+]

@@ -1,0 +1,201 @@
+"""How things look: tables for people, JSON for programs, both from the same frozen objects.
+
+Results go to standard output, everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from tunectl.artifacts.atomic import to_json
+
+if TYPE_CHECKING:
+    from tunectl.reports.summary import StudySummary, TrialSummary
+    from tunectl.studies.lifecycle import StudyOverview
+
+STATE_STYLES = {
+    "complete": "green",
+    "pruned": "yellow",
+    "failed": "red",
+    "running": "cyan",
+    "waiting": "dim",
+}
+# Wide enough that a table in a pipe or a log file is never cut.
+PIPE_WIDTH = 200
+
+
+def stdout() -> Console:
+    """Return the console of results."""
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+
+
+def stderr() -> Console:
+    """Return the console of everything else."""
+    width = None if sys.stderr.isatty() else PIPE_WIDTH
+    return Console(stderr=True, width=width, highlight=False)
+
+
+def print_json(document: object) -> None:
+    """Print the one JSON document of a command."""
+    emit(to_json(document) + "\n")
+
+
+def emit(text: str) -> None:
+    """Write plain text to standard output; a closed pipe ends the program quietly."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        close_pipe()
+
+
+def show(*renderables: Any) -> None:
+    """Print Rich renderables to standard output; a closed pipe ends the program quietly."""
+    console = stdout()
+    try:
+        for renderable in renderables:
+            console.print(renderable)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        close_pipe()
+
+
+def close_pipe() -> None:
+    """Leave quietly when the reader has gone, as `head` does."""
+    # Python flushes standard output once more at exit, which must not fail either.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(0)
+
+
+def number(value: float | None) -> str:
+    """Return a metric's value for people."""
+    return "–" if value is None else f"{value:.5g}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a duration for people: `3.1 s`, `4:05`, `2:04:05`."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def value_text(value: Any) -> str:
+    """Return a parameter's value for people, as it would stand in YAML."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def states_text(states: Mapping[str, int]) -> Text:
+    """Return the states that occur, each in its colour."""
+    text = Text()
+    for state, count in states.items():
+        if count:
+            text.append(", " if text.plain else "")
+            text.append(f"{count} {state}", style=STATE_STYLES[state])
+    return text if text.plain else Text("no trials", style="dim")
+
+
+def trial_table(trials: Sequence[TrialSummary], best: int | None, metric: str) -> Table:
+    """Return a table of trials; the best one has a star."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("trial", "state", metric, "epochs", "time", "directory"):
+        right = name in ("trial", metric, "epochs", "time")
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    for trial in trials:
+        star = "*" if trial.number == best else " "
+        place = trial.output_dir or ""
+        table.add_row(
+            f"{star}{trial.number}",
+            Text(trial.state, style=STATE_STYLES[trial.state]),
+            number(trial.value),
+            str(trial.epochs),
+            duration(trial.duration_s),
+            f"{place}  {trial.error}" if trial.error else place,
+        )
+    return table
+
+
+def summary_view(summary: StudySummary, trials: Sequence[TrialSummary]) -> list[Any]:
+    """Return a study at a glance."""
+    best = summary.best
+    head = fields(
+        {
+            "study": f"{summary.name} ({summary.direction} {summary.metric})",
+            "storage": summary.storage,
+            "created": summary.created_at or "unknown",
+            "trials": states_text(summary.states),
+        }
+    )
+    views: list[Any] = [head, Text("")]
+    if trials:
+        number_of_best = best.number if best else None
+        views += [trial_table(trials, number_of_best, summary.metric), Text("")]
+    if best is None:
+        return [*views, Text("no trial is complete yet", style="dim")]
+    return [*views, *best_view(best, summary)]
+
+
+def best_view(best: TrialSummary, summary: StudySummary) -> list[Any]:
+    """Return the best trial with its parameters and R² per target."""
+    views: list[Any] = [
+        fields(
+            {
+                "best trial": str(best.number),
+                summary.metric: f"{number(best.value)} at epoch {best.best_epoch or '?'}",
+                "directory": best.output_dir or "none",
+            }
+        ),
+        fields({f"  {key}": value_text(value) for key, value in sorted(best.params.items())}),
+    ]
+    tests = {f"  {k}": number(v) for k, v in best.metrics.items() if k.startswith("test_")}
+    return [*views, fields(tests)] if tests else views
+
+
+def target_table(per_target: Mapping[str, Mapping[str, float | None]]) -> Table:
+    """Return a trial's errors on the test split, a row per target, in the targets' own units."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("target (test split)")
+    for name in ("R²", "RMSE", "MAE"):
+        table.add_column(name, justify="right")
+    for target, metrics in per_target.items():
+        r2 = metrics.get("r2")
+        cells = [number(metrics.get("rmse")), number(metrics.get("mae"))]
+        table.add_row(escape(target), "–" if r2 is None else f"{r2:.3f}", *cells)
+    return table
+
+
+def overview_table(studies: Sequence[StudyOverview]) -> Table:
+    """Return a line per study."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("study", "optimises", "best", "trials", "created"):
+        table.add_column(name, overflow="fold")
+    for one in studies:
+        created = f"{one.created_at:%Y-%m-%d %H:%M} UTC" if one.created_at else "unknown"
+        goal = f"{one.direction} {one.metric}"
+        table.add_row(
+            escape(one.name), goal, number(one.best_value), states_text(one.states), created
+        )
+    return table
+
+
+def fields(pairs: Mapping[str, Any]) -> Table:
+    """Return names and values in two columns."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in pairs.items():
+        table.add_row(escape(name), escape(value) if isinstance(value, str) else value)
+    return table

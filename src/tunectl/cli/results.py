@@ -1,0 +1,123 @@
+"""`summary` and `best`: what a study found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tunectl.cli.options import JsonOption, StorageOption, StudyOption, flag, option
+from tunectl.cli.render import best_view, emit, print_json, show, summary_view
+from tunectl.cli.session import Store, load_chosen, open_store, session_of
+from tunectl.errors import NoCompletedTrialError, UsageError
+
+if TYPE_CHECKING:
+    from tunectl.reports.summary import StudySummary, TrialSummary
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    app.command()(summary)
+    app.command()(best)
+
+
+def summary(
+    context: typer.Context,
+    study: StudyOption = None,
+    storage: StorageOption = None,
+    json: JsonOption = False,
+    csv: Annotated[bool, flag("--csv", help="Print the trials as CSV.")] = False,
+    top: Annotated[
+        int | None, option("--top", metavar="K", min=1, help="Only the K best completed trials.")
+    ] = None,
+) -> None:
+    """Show the study at a glance."""
+    if json and csv:
+        raise UsageError("--json and --csv exclude each other")
+    _, found = _summarise(context, study, storage)
+    trials = found.trials if top is None else found.top(top)
+    if json:
+        print_json(found.to_document(trials))
+    elif csv:
+        emit(found.to_csv(trials))
+    else:
+        show(*summary_view(found, trials))
+
+
+def best(
+    context: typer.Context,
+    study: StudyOption = None,
+    storage: StorageOption = None,
+    json: JsonOption = False,
+    params: Annotated[
+        bool, flag("--params", help="Print only its parameters, as YAML for params.yaml.")
+    ] = False,
+    export: Annotated[
+        bool, flag("--export", help="Write it as a folder to give away, and print the path.")
+    ] = False,
+    to: Annotated[
+        Path | None,
+        option("--to", metavar="PATH", help="Where --export writes.", show_default="best/"),
+    ] = None,
+) -> None:
+    """Show the best trial; --export writes its model, scaling, parameters and figures."""
+    if to is not None and not export:
+        raise UsageError("--to goes with --export")
+    if params and export:
+        raise UsageError("--params and --export exclude each other")
+    store, found = _summarise(context, study, storage)
+    if found.best is None:
+        raise NoCompletedTrialError(f"study {found.name!r} has no completed trial yet")
+    if export:
+        _export(store, found.best, store.project / (to or "best"), json)
+    elif params:
+        _print_params(found.best, json)
+    elif json:
+        print_json(_best_document(store, found, found.best))
+    else:
+        show(*best_view(found.best, found))
+
+
+def _summarise(
+    context: typer.Context, study: str | None, storage: str | None
+) -> tuple[Store, StudySummary]:
+    from tunectl.reports.summary import summarise
+    from tunectl.studies.storage import storage_errors
+
+    store = open_store(session_of(context), storage)
+    with storage_errors(store.url):
+        return store, summarise(load_chosen(store, study), store.shown_url)
+
+
+def _best_document(store: Store, found: StudySummary, best: TrialSummary) -> dict[str, Any]:
+    from tunectl.reports.summary import SCHEMA_VERSION, read_trial_files
+
+    metrics = read_trial_files(best, store.project).metrics or dict(best.metrics)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        **best.to_best(),
+        "metrics": metrics,
+        "study": found.study_document(),
+    }
+
+
+def _print_params(best: TrialSummary, json: bool) -> None:
+    from tunectl.artifacts.atomic import to_yaml
+    from tunectl.reports.summary import SCHEMA_VERSION, nested
+
+    if json:
+        print_json({"schema_version": SCHEMA_VERSION, "params": dict(best.params)})
+    else:
+        emit(to_yaml(nested(best.params)))
+
+
+def _export(store: Store, best: TrialSummary, target: Path, json: bool) -> None:
+    from tunectl.reports.export import export_best
+    from tunectl.reports.summary import SCHEMA_VERSION
+
+    path = export_best(best, store.project, target)
+    if json:
+        print_json({"schema_version": SCHEMA_VERSION, "path": str(path)})
+    else:
+        emit(f"{path}\n")

@@ -1,0 +1,219 @@
+"""What a command works on: the project folder, its files, its database and the study meant.
+
+It parses nothing and prints nothing; it turns options into objects of the rooms below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from tunectl.errors import ConfigError, Problem, StudyNotFoundError, TrialNotFoundError, UsageError
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.storages import RDBStorage
+    from optuna.trial import FrozenTrial
+
+    from tunectl.artifacts.study_dir import ProjectTree
+    from tunectl.config.load import Loaded
+    from tunectl.config.schema import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """What the global options say.
+
+    Args:
+        project: Absolute path of the project folder.
+        verbosity: How often -v was given.
+        quiet: Whether only results and errors are printed.
+    """
+
+    project: Path
+    verbosity: int = 0
+    quiet: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """A project's database and where the project keeps its files.
+
+    Args:
+        project: Absolute path of the project folder.
+        tree: Where things are written.
+        url: The database's URL.
+        storage: The database, None where it is a file that is not there yet.
+    """
+
+    project: Path
+    tree: ProjectTree
+    url: str
+    storage: RDBStorage | None
+
+    @property
+    def shown_url(self) -> str:
+        """The URL without a password, and relative to the project where it is a file in it."""
+        from tunectl.studies.storage import shown_url, sqlite_path
+
+        path = sqlite_path(self.url)
+        if path is not None and path.is_relative_to(self.project):
+            return f"sqlite:///{path.relative_to(self.project)}"
+        return shown_url(self.url)
+
+
+def session_of(context: typer.Context) -> Session:
+    """Return what the global options said."""
+    session = context.obj
+    assert isinstance(session, Session)
+    if not session.project.is_dir():
+        raise UsageError(f"-C/--project: {session.project} is no folder")
+    return session
+
+
+def load_settings(
+    session: Session,
+    *,
+    overrides: Sequence[str] = (),
+    config: Path | None = None,
+    params: Path | None = None,
+    optuna_params: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Loaded:
+    """Read the three files and what the command line says over them.
+
+    Args:
+        session: The session.
+        overrides: Hydra overrides.
+        config: Instead of config.yaml.
+        params: Instead of params.yaml.
+        optuna_params: Instead of optuna_params.yaml.
+        options: Dotted key → value of an option; None where it was not given.
+
+    Raises:
+        ConfigError: with every problem at once.
+    """
+    from tunectl.config.load import Files, load
+
+    given = {"config": config, "params": params, "optuna_params": optuna_params}
+    files = Files(**{name: path for name, path in given.items() if path is not None})
+    loaded = load(session.project, files=files, overrides=overrides)
+    wanted = {key: value for key, value in (options or {}).items() if value is not None}
+    return _with_options(loaded, wanted) if wanted else loaded
+
+
+def open_store(session: Session, storage: str | None, settings: Settings | None = None) -> Store:
+    """Open the project's database for reading.
+
+    Args:
+        session: The session.
+        storage: URL from the command line, None for the configured one.
+        settings: What the user wrote where it was read already.
+    """
+    from tunectl.artifacts.study_dir import ProjectTree
+    from tunectl.config.load import load_surroundings, storage_url
+    from tunectl.studies.storage import open_storage
+
+    surroundings = settings.surroundings if settings else load_surroundings(session.project)
+    if storage is not None:
+        update = surroundings.storage.model_copy(update={"url": storage})
+        surroundings = surroundings.model_copy(update={"storage": update})
+    url = storage_url(surroundings, session.project)
+    return Store(
+        project=session.project,
+        tree=ProjectTree.of(session.project, surroundings),
+        url=url,
+        storage=open_storage(url, create=False),
+    )
+
+
+def choose_study(store: Store, name: str | None) -> str:
+    """Return the name of the study meant.
+
+    Args:
+        store: The project's database.
+        name: From the command line; else that of optuna_params.yaml, else the only one there is.
+
+    Raises:
+        UsageError: several studies are stored and nothing says which.
+        StudyNotFoundError: none is.
+    """
+    from tunectl.config.load import read_study_name
+    from tunectl.studies.lifecycle import study_names
+    from tunectl.studies.storage import storage_errors
+
+    chosen = name if name is not None else read_study_name(store.project)
+    if chosen is not None:
+        return chosen
+    with storage_errors(store.url):
+        names = study_names(store.storage)
+    if not names:
+        raise StudyNotFoundError("there is no study yet; start one with: tunectl tune")
+    if len(names) > 1:
+        raise UsageError(f"which study? Say --study NAME; there are: {', '.join(names)}")
+    return names[0]
+
+
+def load_chosen(store: Store, name: str | None) -> optuna.Study:
+    """Load the study meant, for reading.
+
+    Raises:
+        StudyNotFoundError: there is none of that name.
+    """
+    from tunectl.studies.lifecycle import load_study
+    from tunectl.studies.storage import storage_errors
+
+    with storage_errors(store.url):
+        return load_study(store.storage, choose_study(store, name))
+
+
+def find_trial(study: optuna.Study, number: int) -> FrozenTrial:
+    """Return a trial of a study.
+
+    Raises:
+        TrialNotFoundError: it has no trial of that number.
+    """
+    trials = study.get_trials(deepcopy=False)
+    if not 0 <= number < len(trials):
+        there_are = f"it has 0 to {len(trials) - 1}" if trials else "it has none yet"
+        raise TrialNotFoundError(f"study {study.study_name!r} has no trial {number}; {there_are}")
+    return trials[number]
+
+
+ROOTS = {
+    "paths": "surroundings",
+    "storage": "surroundings",
+    "runtime": "surroundings",
+    "study": "search",
+}
+
+
+def _with_options(loaded: Loaded, options: Mapping[str, Any]) -> Loaded:
+    """Put options over what the files say, validated like them."""
+    import dataclasses
+
+    from pydantic import ValidationError
+
+    from tunectl.config.schema import Settings
+
+    tree = loaded.settings.model_dump()
+    for key, value in options.items():
+        section, leaf = key.split(".")
+        tree[ROOTS[section]][section][leaf] = value
+    try:
+        settings = Settings.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(
+            [
+                Problem(
+                    key=".".join(str(part) for part in one["loc"][1:]),
+                    message=str(one["msg"]).removeprefix("Value error, "),
+                )
+                for one in error.errors()
+            ]
+        ) from error
+    return dataclasses.replace(loaded, settings=settings)

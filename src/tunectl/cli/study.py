@@ -1,0 +1,176 @@
+"""`study`: create, resume, list, show, delete."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from tunectl.cli.options import (
+    ConfigOption,
+    JsonOption,
+    NTrialsOption,
+    OptunaParamsOption,
+    OverridesArgument,
+    ParamsOption,
+    StorageOption,
+    StudyArgument,
+    TimeoutOption,
+    UntilOption,
+    flag,
+)
+from tunectl.cli.render import emit, fields, overview_table, print_json, show, states_text
+from tunectl.cli.session import choose_study, load_chosen, load_settings, open_store, session_of
+from tunectl.errors import UsageError
+
+app = typer.Typer(help="Create, resume, list, show and delete studies.", no_args_is_help=True)
+
+
+@app.command()
+def create(
+    context: typer.Context,
+    name: StudyArgument = None,
+    overrides: OverridesArgument = None,
+    exist_ok: Annotated[
+        bool, flag("--exist-ok", help="An existing study that fits is no error.")
+    ] = False,
+    storage: StorageOption = None,
+    params: ParamsOption = None,
+    config: ConfigOption = None,
+    optuna_params: OptunaParamsOption = None,
+) -> None:
+    """Create a study in the database, without running a trial."""
+    from tunectl.cli.tune import refuse_problems
+    from tunectl.errors import StudyExistsError
+    from tunectl.running.launch import open_study
+    from tunectl.studies.lifecycle import study_names
+    from tunectl.studies.storage import storage_errors
+
+    session = session_of(context)
+    if name is not None and "=" in name:  # no name, only overrides
+        overrides, name = [name, *(overrides or [])], None
+    loaded = load_settings(
+        session,
+        overrides=overrides or (),
+        config=config,
+        params=params,
+        optuna_params=optuna_params,
+        options={"study.name": name, "storage.url": storage},
+    )
+    refuse_problems(loaded, session.project)
+    store = open_store(session, None, loaded.settings)
+    wanted = loaded.settings.search.study.name
+    with storage_errors(store.url):
+        exists = wanted in study_names(store.storage)
+    if exists and not exist_ok:
+        raise StudyExistsError(f"study {wanted!r} exists already; --exist-ok takes it as it is")
+    open_study(loaded.settings, store.url)
+    emit(f"{wanted}\n")
+
+
+@app.command()
+def resume(
+    context: typer.Context,
+    name: StudyArgument = None,
+    n_trials: NTrialsOption = None,
+    until: UntilOption = None,
+    timeout: TimeoutOption = None,
+    storage: StorageOption = None,
+) -> None:
+    """Take up an existing study from its stored configuration; no YAML file is needed."""
+    from tunectl.cli.tune import budget_of, run_and_report
+    from tunectl.running.launch import reopen_study
+
+    session = session_of(context)
+    store = open_store(session, storage)
+    study, settings = reopen_study(choose_study(store, name), store.url)
+    budget = budget_of(settings, n_trials, until)
+    limit_s = timeout if timeout is not None else settings.search.study.timeout
+    run_and_report(session, store, study, settings, budget, limit_s)
+
+
+@app.command()
+def delete(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The study.")],
+    yes: Annotated[bool, flag("--yes", "-y", help="Do not ask.")] = False,
+    artifacts: Annotated[
+        bool, flag("--artifacts", help="Delete its trial directories as well.")
+    ] = False,
+    storage: StorageOption = None,
+) -> None:
+    """Delete a study from the database."""
+    from tunectl.studies.removal import remove_study
+
+    store = open_store(session_of(context), storage)
+    study = load_chosen(store, name)
+    count = len(study.get_trials(deepcopy=False))
+    what = f"study {name} with {count} trials" + (" and their directories" if artifacts else "")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError(f"would delete {what}; without a terminal this needs --yes")
+        typer.confirm(f"Delete {what}?", abort=True, err=True)
+    assert store.storage is not None
+    remove_study(store.storage, study, store.tree, artifacts=artifacts)
+    emit(f"deleted {what}\n")
+
+
+@app.command("list")
+def list_studies(
+    context: typer.Context, storage: StorageOption = None, json: JsonOption = False
+) -> None:
+    """List all studies."""
+    from tunectl.reports.summary import overview_document
+    from tunectl.studies.lifecycle import load_study, overview, study_names
+    from tunectl.studies.storage import storage_errors
+
+    store = open_store(session_of(context), storage)
+    with storage_errors(store.url):
+        studies = [overview(load_study(store.storage, n)) for n in study_names(store.storage)]
+    if json:
+        print_json(overview_document(studies))
+    elif studies:
+        show(overview_table(studies))
+    else:
+        show(Text(f"no study in {store.shown_url}", style="dim"))
+
+
+@app.command("show")
+def show_study(
+    context: typer.Context,
+    name: StudyArgument = None,
+    storage: StorageOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show one study in full: budget, states, configuration, search space."""
+    from tunectl.artifacts.atomic import to_yaml
+    from tunectl.reports.summary import StudyDetails, detail
+    from tunectl.search.space import SearchSpace, describe
+
+    store = open_store(session_of(context), storage)
+    details: StudyDetails = detail(load_chosen(store, name), store.shown_url)
+    if json:
+        print_json(details.to_document())
+        return
+    summary, settings = details.summary, details.settings
+    head = {
+        "study": summary.name,
+        "optimises": f"{summary.direction} {summary.metric}",
+        "storage": summary.storage,
+        "created": summary.created_at or "unknown",
+        "trials": states_text(summary.states),
+    }
+    if settings is None:
+        show(fields(head), Text("made by another program: no stored configuration", style="dim"))
+        return
+    wanted = settings.search.study
+    head["budget"] = f"{wanted.n_trials} finished trials"
+    head["sampler"] = f"{wanted.sampler.name} (seed {wanted.seed})"
+    head["pruner"] = wanted.pruner.name
+    space = SearchSpace(settings.search.params_to_tune)
+    rows = {f"  {key}": describe(space.specs[key]) for key in space.order}
+    show(fields(head), Text("\nsearch space", style="bold"), fields(rows))
+    show(Text("\nconfiguration", style="bold"))
+    emit(to_yaml(settings.run.model_dump(mode="json")))

@@ -1,0 +1,218 @@
+"""`tune`, and what `study resume` shares with it: run trials, show them, say how it ended."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from tunectl.cli.options import (
+    ConfigOption,
+    NTrialsOption,
+    OptunaParamsOption,
+    OverridesArgument,
+    ParamsOption,
+    StorageOption,
+    TimeoutOption,
+    UntilOption,
+    flag,
+    option,
+)
+from tunectl.cli.render import best_view, show, states_text, stderr, target_table
+from tunectl.cli.session import Session, Store, load_settings, open_store, session_of
+from tunectl.cli.signals import Terminated
+from tunectl.errors import ConfigError, DataError, UsageError
+
+if TYPE_CHECKING:
+    import optuna
+
+    from tunectl.config.load import Loaded
+    from tunectl.config.schema import Settings
+    from tunectl.reports.summary import StudySummary
+    from tunectl.studies.budget import Budget
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command()(tune)
+
+
+def tune(
+    context: typer.Context,
+    overrides: OverridesArgument = None,
+    n_trials: NTrialsOption = None,
+    until: UntilOption = None,
+    timeout: TimeoutOption = None,
+    study: Annotated[
+        str | None, option("--study", metavar="NAME", help="The study, instead of study.name.")
+    ] = None,
+    storage: StorageOption = None,
+    workers: Annotated[
+        int | None,
+        option("--workers", metavar="N", min=1, help="Worker processes (this version runs one)."),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        option("--seed", metavar="N", min=0, help="The sampler's seed, instead of study.seed."),
+    ] = None,
+    device: Annotated[
+        str | None,
+        option(
+            "--device",
+            metavar="NAME",
+            help="cpu, cuda, cuda:INDEX, mps or auto, instead of runtime.device.",
+        ),
+    ] = None,
+    fresh: Annotated[
+        bool,
+        flag(
+            "--fresh",
+            also=("OPTUNA_DELETE_STUDY",),
+            help="Delete the stored study first; trial directories stay.",
+        ),
+    ] = False,
+    params: ParamsOption = None,
+    config: ConfigOption = None,
+    optuna_params: OptunaParamsOption = None,
+) -> None:
+    """Run a study: create it if there is none, else continue it.
+
+    Without --n-trials and --until it runs until the study has study.n_trials finished trials.
+    """
+    from tunectl.running.launch import open_study
+
+    session = session_of(context)
+    loaded = load_settings(
+        session,
+        overrides=overrides or (),
+        config=config,
+        params=params,
+        optuna_params=optuna_params,
+        options={
+            "study.name": study,
+            "study.seed": seed,
+            "storage.url": storage,
+            "runtime.device": device,
+            "runtime.workers": workers,
+        },
+    )
+    budget = budget_of(loaded.settings, n_trials, until)
+    refuse_problems(loaded, session.project)
+    store = open_store(session, None, loaded.settings)
+    opened = open_study(loaded.settings, store.url, fresh=fresh)
+    limit_s = timeout if timeout is not None else loaded.settings.search.study.timeout
+    run_and_report(session, store, opened, loaded.settings, budget, limit_s)
+
+
+def budget_of(settings: Settings, n_trials: int | None, until: int | None) -> Budget:
+    """Return the budget that the options mean; without any, the study's own.
+
+    Raises:
+        UsageError: both were given.
+    """
+    from tunectl.studies.budget import Budget
+
+    if n_trials is not None and until is not None:
+        raise UsageError("--n-trials and --until exclude each other")
+    if n_trials is not None:
+        return Budget(n_trials=n_trials)
+    return Budget(until=until if until is not None else settings.search.study.n_trials)
+
+
+def refuse_problems(loaded: Loaded, project: Path) -> None:
+    """Make sure that configuration and data are good before anything is stored.
+
+    Raises:
+        ConfigError, DataError: with every problem, each with its file and line.
+    """
+    from tunectl.running.launch import examine
+
+    findings = examine(loaded.settings, project)
+    for warning in findings.warnings:
+        stderr().print(Text(f"warning: {loaded.place(warning)}", style="yellow"))
+    if findings.config:
+        raise ConfigError([loaded.place(one) for one in (*findings.config, *findings.data)])
+    if findings.data:
+        raise DataError([loaded.place(one) for one in findings.data])
+
+
+def run_and_report(
+    session: Session,
+    store: Store,
+    study: optuna.Study,
+    settings: Settings,
+    budget: Budget,
+    timeout_s: float | None,
+) -> None:
+    """Run trials, keep summaries and links up to date, and say how it ended.
+
+    Raises:
+        typer.Exit: 130 or 143 when told to stop.
+        NoTrialSucceededError: every trial failed.
+    """
+    from tunectl.cli.progress import follow
+    from tunectl.reports.projections import refresh
+    from tunectl.running.coordinator import run_study
+    from tunectl.running.events import Event, TrialEnded
+    from tunectl.running.launch import furnish
+
+    console = stderr()
+    display, observer = follow(console, quiet=session.quiet)
+
+    def project_to_disk(event: Event) -> None:
+        if isinstance(event, TrialEnded):
+            refresh(study, store.tree, store.shown_url)
+
+    place = furnish(study, settings, store.tree, store.url, (observer, project_to_disk))
+    try:
+        with display:
+            report = run_study(place, budget, timeout_s)
+    except (KeyboardInterrupt, Terminated) as told:
+        code = told.exit_code if isinstance(told, Terminated) else 130
+        again = f"tunectl study resume {shlex.quote(study.study_name)}"
+        console.print(Text(f"stopped; everything is saved. Go on with: {again}"), soft_wrap=True)
+        raise typer.Exit(code) from None
+    finally:
+        summary = refresh(study, store.tree, store.shown_url)
+    if report.timed_out:
+        console.print(Text("the time is over; the study can go on at any time"))
+    _show_end(store, summary)
+
+
+def _show_end(store: Store, summary: StudySummary) -> None:
+    """Print the best trial, its targets, and what to type next."""
+    head = Text(f"study {summary.name}: ") + states_text(summary.states)
+    if summary.best is None:
+        show(head, Text("no trial is complete yet", style="dim"))
+        return
+    views: list[Any] = [head, Text(""), *best_view(summary.best, summary)]
+    per_target = _per_target(store, summary)
+    if per_target:
+        views += [Text(""), target_table(per_target)]
+    views += [Text(""), Text("next:", style="bold")]
+    flag = f" --study {shlex.quote(summary.name)}"
+    views += [
+        Text(f"  tunectl summary{flag}             all trials"),
+        Text(f"  tunectl best --export{flag}       the best one as a folder to give away"),
+        Text(f"  tunectl trial show {summary.best.number}{flag}        everything about it"),
+    ]
+    show(*views)
+
+
+def _per_target(store: Store, summary: StudySummary) -> dict[str, dict[str, float | None]]:
+    """Return the best trial's metrics per target, empty where its directory is gone."""
+    from tunectl.artifacts.trial_dir import TrialDir
+
+    if summary.best is None or summary.best.output_dir is None:
+        return {}
+    file = TrialDir(store.project / summary.best.output_dir).metrics_file
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    per_target = document.get("per_target") if isinstance(document, dict) else None
+    return per_target if isinstance(per_target, dict) else {}

@@ -1,0 +1,1 @@
+"""What the user wrote, made into one frozen, validated `Settings`."""

@@ -1,0 +1,329 @@
+"""From the three files and the command line to one validated `Settings`, or every error at once.
+
+Built-in defaults < `optuna_params.yaml: base_params` < `params.yaml` < overrides. Each error names
+the file, the line and the key. This module does not know what any value is used for.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from tunectl.config import fields
+from tunectl.config import overrides as override_grammar
+from tunectl.config.draft import Draft
+from tunectl.config.interpolation import drop, leaves, merge, prune, resolve
+from tunectl.config.layer import forget
+from tunectl.config.origin import DEFAULT, Origin, find_origin, problem_at
+from tunectl.config.schema import (
+    Search,
+    Section,
+    Settings,
+    Study,
+    Surroundings,
+    TrainingRun,
+)
+from tunectl.config.space_checks import check_conditions, check_specs, release
+from tunectl.config.wording import findings, flaw_of
+from tunectl.config.yaml_source import Document, read
+from tunectl.errors import ConfigError, Problem
+
+__all__ = [
+    "Files",
+    "Loaded",
+    "Origin",
+    "load",
+    "load_surroundings",
+    "read_study_name",
+    "storage_url",
+]
+
+_SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)([^?]*)(\?.*)?")
+_USUAL_NAMES = ("config.yaml", "params.yaml", "optuna_params.yaml")
+_S = TypeVar("_S", bound=Section)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """The three files, relative to the project folder unless absolute."""
+
+    config: Path = Path("config.yaml")
+    params: Path = Path("params.yaml")
+    optuna_params: Path = Path("optuna_params.yaml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """The settings, and where each of them comes from.
+
+    Args:
+        settings: Merged and validated.
+        origins: By dotted key of every value; a parameter of the search space has one for all of
+            it, `params_to_tune.<key>`.
+    """
+
+    settings: Settings
+    origins: Mapping[str, Origin]
+
+    def place(self, problem: Problem) -> Problem:
+        """Return a problem that has only a key with the file and line of that key."""
+        if problem.key is None or problem.file is not None:
+            return problem
+        return problem_at(find_origin(self.origins, problem.key), problem.message, problem.key)
+
+
+def load(project: Path, *, files: Files | None = None, overrides: Sequence[str] = ()) -> Loaded:
+    """Read, merge and validate the whole configuration.
+
+    Args:
+        project: The project folder.
+        files: The three files, where they are not the usual ones.
+        overrides: Hydra overrides from the command line, in order.
+
+    Returns:
+        The settings and their origins.
+
+    Raises:
+        ConfigError: with every problem of all files and overrides.
+    """
+    files = files or Files()
+    draft = Draft()
+    take: Sequence[tuple[Path, Callable[[Document, str], None]]] = (
+        (files.config, draft.take_config),
+        (files.params, draft.take_params),
+        (files.optuna_params, draft.take_optuna_params),
+    )
+    for path, taking in take:
+        try:
+            taking(_read(project, path), str(path))
+        except ConfigError as error:
+            draft.problems.extend(error.problems)
+    parsed, problems = override_grammar.parse(overrides)
+    draft.problems.extend(problems)
+    for override in parsed:
+        draft.apply(override)
+    checked = _Checked(draft)
+    if draft.problems:
+        raise ConfigError(_in_order(draft.problems, [str(path) for path, _ in take]))
+    return Loaded(settings=checked.settings(), origins=_all_origins(draft, checked.settings()))
+
+
+def load_surroundings(
+    project: Path, *, config: Path = Path("config.yaml"), explicit: bool = False
+) -> Surroundings:
+    """Read `config.yaml` alone, for what needs no more than paths and storage.
+
+    Args:
+        project: The project folder.
+        config: The file, relative to the project folder unless absolute.
+        explicit: Whether the user named the file, so that it must be there.
+
+    Raises:
+        ConfigError: with every problem of the file.
+    """
+    if not explicit and not (project / config).exists():
+        return Surroundings()
+    draft = Draft()
+    draft.take_config(_read(project, config), str(config))
+    checked = _Checked(draft)
+    if draft.problems:
+        raise ConfigError(_in_order(draft.problems, [str(config)]))
+    return checked.settings().surroundings
+
+
+def read_study_name(project: Path, optuna_params: Path = Path("optuna_params.yaml")) -> str | None:
+    """Return `study.name` of `optuna_params.yaml`, None where there is no such file.
+
+    Raises:
+        ConfigError: the file cannot be read, or the name is not valid.
+    """
+    path = project / optuna_params
+    if not path.exists():
+        return None
+    document = _read(project, optuna_params)
+    section = document.values.get("study")
+    name = section.get("name") if isinstance(section, Mapping) else None
+    if isinstance(name, str) and "${" in name:
+        # It may refer to anything, so all of it is needed.
+        loaded = load(project, files=Files(optuna_params=optuna_params))
+        return loaded.settings.search.study.name
+    draft = Draft()
+    kept = {"name": name} if isinstance(section, Mapping) and "name" in section else {}
+    values = {"study": kept if isinstance(section, Mapping) else section}
+    document = replace(document, values=values)
+    draft.take_optuna_params(document, str(optuna_params))
+    checked = _Checked(draft)
+    if draft.problems:
+        raise ConfigError(draft.problems)
+    return checked.settings().search.study.name
+
+
+def storage_url(surroundings: Surroundings, project: Path) -> str:
+    """Return the URL of the database of studies.
+
+    Args:
+        surroundings: From `config.yaml`.
+        project: The project folder, which a relative SQLite path is relative to.
+
+    Returns:
+        `storage.url`, a SQLite path in it made absolute; by default
+        `sqlite:///<project>/<optuna_dir>/study.db`.
+
+    Raises:
+        ConfigError: the absolute path cannot stand in a URL.
+    """
+    url = surroundings.storage.url
+    if url is None:
+        return _sqlite_url("sqlite:///", project / surroundings.paths.optuna_dir / "study.db")
+    match = _SQLITE.fullmatch(url)
+    if match is None or match[2] in ("", ":memory:") or match[2].startswith("file:"):
+        return url
+    return _sqlite_url(match[1], project / match[2], match[3] or "")
+
+
+def _sqlite_url(scheme: str, path: Path, query: str = "") -> str:
+    absolute = str(path.resolve())
+    if "?" in absolute:
+        message = f"the database's path, {absolute}, has a '?', which a URL cannot hold"
+        raise ConfigError([Problem(message=message, key="storage.url")])
+    return f"{scheme}{absolute}{query}"
+
+
+def _read(project: Path, path: Path) -> Document:
+    hint = "; `tunectl init` writes it" if str(path) in _USUAL_NAMES else ""
+    return read(project / path, name=str(path), if_missing=f"there is no such file{hint}")
+
+
+class _Checked:
+    """A draft, merged and validated section by section; what is wrong goes to its problems."""
+
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
+        self._origins = draft.origins
+        tree = self._tree()
+        outside = set(Surroundings.model_fields)
+        # config.yaml is also read alone, so it must mean the same without the other files.
+        surroundings = self._resolve(
+            {key: tree[key] for key in outside}, outside, scope=" in this file"
+        )
+        rest = self._resolve({**tree, **surroundings}, set(tree) - outside)
+        run = {key: value for key, value in rest.items() if key in TrainingRun.model_fields}
+        self._surroundings = self._validate(Surroundings, surroundings)
+        self._run = self._validate(TrainingRun, run)
+        self._study = self._validate(Study, rest.get("study", {}), "study")
+        self._specs = self._check_space(rest.get(fields.SPACE, {}), run)
+
+    def settings(self) -> Settings:
+        """Return the settings; only for a draft without problems."""
+        assert self._surroundings is not None
+        assert self._run is not None
+        assert self._study is not None
+        search = Search(study=self._study, params_to_tune=self._specs)
+        return Settings(surroundings=self._surroundings, run=self._run, search=search)
+
+    def _tree(self) -> dict[str, Any]:
+        """Return everything merged, interpolations not yet resolved."""
+        layers = [_defaults(), *(copy.deepcopy(layer.values) for layer in self._draft.layers)]
+        space = {fields.SPACE: copy.deepcopy(self._draft.space.specs)}
+        for layer in layers[1:]:
+            self._report(prune(layer))
+        self._report(prune(space))
+        for component in ("sampler", "pruner"):
+            self._settle_arguments(layers, component)
+        return {**merge(layers), **space}
+
+    def _settle_arguments(self, layers: list[dict[str, Any]], component: str) -> None:
+        """Drop arguments that were written for another class than the one that is named last.
+
+        A file's arguments also replace the built-in ones, so that a file means what it says.
+        """
+        name = layers[0]["study"][component]["name"]
+        last = len(layers) - 1
+        for index, layer in enumerate(layers[1:], start=1):
+            upper = layer.get("study", {}).get(component, {})
+            renamed = "name" in upper and upper["name"] != name
+            if not renamed and not ("kwargs" in upper and index < last):
+                continue
+            name = upper.get("name", name)
+            for lower in layers[:index]:
+                lower.get("study", {}).get(component, {}).pop("kwargs", None)
+            if index == last:
+                written = self._draft.study.origins
+                forget(written, f"study.{component}.kwargs")
+
+    def _resolve(
+        self, tree: Mapping[str, Any], sections: Iterable[str], *, scope: str = ""
+    ) -> dict[str, Any]:
+        values, failures = resolve(tree, set(sections), scope=scope)
+        self._report(failures)
+        flaws = [(path, flaw_of(value)) for path, value in leaves(values)]
+        for path, flaw in flaws:
+            if flaw:
+                self._report([(path, flaw)])
+                drop(values, path)
+        return values
+
+    def _validate(self, model: type[_S], values: Mapping[str, Any], prefix: str = "") -> _S | None:
+        try:
+            return model.model_validate(dict(values))
+        except ValidationError as error:
+            for finding in findings(error, prefix):
+                key = ".".join(part for part in (prefix, finding.key) if part)
+                self._add(key, finding.message)
+            return None
+
+    def _check_space(self, raw: dict[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
+        broken = {problem.key for problem in self._draft.problems if problem.key}
+        left = self._draft.space.left
+        whole = {
+            key: spec
+            for key, spec in release(raw, left, run).items()
+            if not any(f"{name}.".startswith(f"{fields.SPACE}.{key}.") for name in broken)
+        }
+        specs, found = check_specs(whole, run)
+        found += check_conditions(specs, set(raw))
+        for finding in found:
+            self._add(finding.key, finding.message)
+        return specs
+
+    def _report(self, failures: Iterable[tuple[tuple[str, ...], str]]) -> None:
+        for path, message in failures:
+            self._add(".".join(path), message)
+
+    def _add(self, key: str, message: str) -> None:
+        origin = find_origin(self._origins, key)
+        self._draft.problems.append(problem_at(origin, message, key))
+
+
+def _defaults() -> dict[str, Any]:
+    plain: dict[str, Any] = {"study": Study().model_dump(mode="json")}
+    for model in (Surroundings, TrainingRun):
+        plain.update(model().model_dump(mode="json"))
+    return plain
+
+
+def _all_origins(draft: Draft, settings: Settings) -> dict[str, Origin]:
+    """Return where every value that is there comes from, the defaults included."""
+    written = draft.origins
+    keys = [key for key in fields.all_leaves() if key != fields.SPACE]
+    for name in ("sampler", "pruner"):
+        component = getattr(settings.search.study, name)
+        keys.extend(f"study.{name}.kwargs.{key}" for key in component.kwargs)
+    keys.extend(f"{fields.SPACE}.{key}" for key in settings.search.params_to_tune)
+    return {key: written.get(key, DEFAULT) for key in keys}
+
+
+def _in_order(problems: Sequence[Problem], files: Sequence[str]) -> list[Problem]:
+    """Return each problem once, file by file and line by line, the command line last."""
+
+    def rank(problem: Problem) -> tuple[int, int]:
+        index = files.index(problem.file) if problem.file in files else len(files)
+        return index, problem.line or 0
+
+    return sorted(dict.fromkeys(problems), key=rank)

@@ -1,0 +1,363 @@
+"""The three files as frozen pydantic models, one line of documentation per field.
+
+The fields' descriptions are what `init` writes as comments and what an error message quotes. This
+module knows neither files nor lines: `load.py` adds those to whatever pydantic finds wrong here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Scalar = bool | int | float | str | None
+N_TARGET_WEIGHTS = 6
+STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, strict about types, closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+# -- config.yaml: the surroundings ---------------------------------------------------------------
+
+
+class Paths(Section):
+    """Where things are written, relative to the project folder."""
+
+    outputs_root: str = Field("outputs", min_length=1, description="trial directories")
+    optuna_dir: str = Field("optuna", min_length=1, description="database and study summaries")
+
+
+class Storage(Section):
+    """The database of studies."""
+
+    url: str | None = Field(
+        None, description="SQLAlchemy URL; null means sqlite:///<paths.optuna_dir>/study.db"
+    )
+
+
+class Runtime(Section):
+    """What a trial runs on."""
+
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:<index> or mps")
+    workers: int = Field(1, ge=1, le=1, description="worker processes (this version runs one)")
+    threads_per_worker: int | None = Field(
+        None, ge=1, description="PyTorch threads of a worker; null leaves PyTorch's own choice"
+    )
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="fp32, or bf16 for mixed precision"
+    )
+    deterministic: bool = Field(True, description="the same trial gives the same numbers again")
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+            raise ValueError(f"{value!r} is no device; valid: auto, cpu, cuda, cuda:<index>, mps")
+        return value
+
+
+class Mlflow(Section):
+    """The mirror of a study in MLflow."""
+
+    enabled: Literal[False] = Field(
+        False, description="mirror studies to MLflow (not in this version: only false is valid)"
+    )
+    tracking_uri: str | None = Field(None, description="null means a local store")
+    experiment_name: str | None = Field(None, description="null means the study's name")
+    register_best: bool = Field(False, description="register the best trial's model")
+    registered_model_name: str | None = Field(None, description="null means <experiment>_model")
+
+
+class Logging(Section):
+    """The program's own log, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="debug, info, warning or error"
+    )
+
+
+class Plugins(Section):
+    """Foreign code that the other two files may name."""
+
+    allow: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        (), description="top packages whose samplers and pruners may be named by dotted path"
+    )
+
+
+# -- params.yaml: one training run ---------------------------------------------------------------
+
+
+class Dataset(Section):
+    """What is read, and what of it is used."""
+
+    source: Literal["demo", "npy"] = Field(
+        "demo", description="demo (made in data/demo on first use) or npy (x_path and t_path)"
+    )
+    x_path: str | None = Field(None, description="signals (N, C, L) or (N, C, H, W), .npy")
+    t_path: str | None = Field(None, description="targets (N, T), .npy")
+    drop_channels: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)] = Field(
+        (1, 3), description="channels (axis 1) to leave out, counted from 0"
+    )
+    limit_samples: int = Field(0, ge=0, description="use only the first so many samples; 0: all")
+    downsample_factor: int = Field(
+        1, ge=1, description="mean of so many neighbours along the last axis"
+    )
+    target_names: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        (
+            "solid_velocity",
+            "gas_velocity",
+            "liquid_velocity",
+            "solid_fraction",
+            "gas_fraction",
+            "liquid_fraction",
+        ),
+        min_length=1,
+        description="one name per column of the targets",
+    )
+
+    @field_validator("target_names")
+    @classmethod
+    def _distinct_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names) or "" in names:
+            raise ValueError("target names must be distinct and not empty")
+        return names
+
+    @model_validator(mode="after")
+    def _paths_go_with_source(self) -> Self:
+        given = [key for key in ("x_path", "t_path") if getattr(self, key) is not None]
+        if self.source == "npy" and len(given) < 2:
+            raise ValueError("source npy needs both x_path and t_path")
+        if self.source == "demo" and given:
+            raise ValueError(f"source demo makes its own files; {given[0]} is for source npy")
+        return self
+
+
+class DataSplit(Section):
+    """Shares of the samples; they sum to 1."""
+
+    train: float = Field(0.7, gt=0, lt=1, description="share to fit on")
+    valid: float = Field(0.15, gt=0, lt=1, description="share that the metric is measured on")
+    test: float = Field(0.15, gt=0, lt=1, description="share used once, after training")
+    seed: int = Field(42, ge=0, lt=2**32, description="shuffles the samples before the split")
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> Self:
+        total = self.train + self.valid + self.test
+        if abs(total - 1.0) > 1e-6:
+            raise ValueError(f"train + valid + test must be 1, not {total:g}")
+        return self
+
+
+class Model(Section):
+    """The network."""
+
+    type: Literal["auto", "cnn1d", "cnn2d"] = Field(
+        "auto", description="auto, cnn1d for (N, C, L) or cnn2d for (N, C, H, W)"
+    )
+    hidden: int = Field(64, ge=2, le=4096, description="width of the first layer")
+    dropout_rate: float = Field(0.1, ge=0, lt=1, description="share of units left out in training")
+    use_residual: bool = Field(True, description="residual blocks, or a plain stack")
+
+
+class Training(Section):
+    """How the network is fitted."""
+
+    epochs: int = Field(100, ge=1, description="passes over the training split")
+    batch_size: int = Field(4, ge=1, description="samples per step")
+    learning_rate: float = Field(1e-3, gt=0, description="step size of the optimiser")
+    weight_decay: float = Field(1e-5, ge=0, description="L2 penalty (decoupled for adamw)")
+    optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="adam, adamw or sgd")
+    seed: int = Field(42, ge=0, lt=2**32, description="initial weights, shuffling and dropout")
+    num_workers: int = Field(
+        0, ge=0, description="kept for older files; data are in memory, so it has no effect"
+    )
+    normalize_targets: bool = Field(True, description="fit on standardised targets")
+    use_weighted_loss: bool = Field(True, description="weight the targets in the training loss")
+    weight_target_0: float = Field(5.0, ge=0, description="weight of target 0 in the loss")
+    weight_target_1: float = Field(1.0, ge=0, description="weight of target 1")
+    weight_target_2: float = Field(2.0, ge=0, description="weight of target 2")
+    weight_target_3: float = Field(5.0, ge=0, description="weight of target 3")
+    weight_target_4: float = Field(1.0, ge=0, description="weight of target 4")
+    weight_target_5: float = Field(1.0, ge=0, description="weight of target 5")
+    run_name: str | None = Field(None, description="name of the run; null means the study's name")
+
+    @property
+    def target_weights(self) -> tuple[float, ...]:
+        """The loss weight of each target, in the order of the targets."""
+        return tuple(getattr(self, f"weight_target_{i}") for i in range(N_TARGET_WEIGHTS))
+
+
+# -- optuna_params.yaml: the study and the space -------------------------------------------------
+
+
+class Component(Section):
+    """A sampler or a pruner: its Optuna class name and the arguments of its constructor."""
+
+    name: str = Field(min_length=1, description="Optuna's class name, or an allowed dotted path")
+    kwargs: dict[str, Any] = Field(default_factory=dict, description="arguments of that class")
+
+
+class Study(Section):
+    """The search."""
+
+    name: str = Field("flow_cnn", description="name in the database and of a folder")
+    direction: Literal["minimize", "maximize"] = Field("minimize", description="of the metric")
+    metric: str = Field("val_mse", min_length=1, description="what is optimised")
+    n_trials: int = Field(20, ge=1, description="finished trials that the study is to have")
+    timeout: float | None = Field(None, gt=0, description="seconds after which a call stops")
+    seed: int = Field(42, ge=0, lt=2**32, description="of the sampler")
+    sampler: Component = Field(
+        Component(name="TPESampler"), description="proposes the next trial's parameters"
+    )
+    pruner: Component = Field(
+        Component(name="MedianPruner", kwargs={"n_startup_trials": 5, "n_warmup_steps": 10}),
+        description="stops hopeless trials early",
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _safe_name(cls, name: str) -> str:
+        return checked_study_name(name)
+
+
+class IntRange(Section):
+    """A whole number between two bounds, both included."""
+
+    type: Literal["int"] = "int"
+    low: int
+    high: int
+    step: int = Field(1, ge=1)
+    log: bool = False
+    when: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _bounds_make_sense(self) -> Self:
+        _check_range(self.low, self.high, log=self.log)
+        if self.log and self.step != 1:
+            raise ValueError("log and step exclude each other")
+        return self
+
+
+class FloatRange(Section):
+    """A real number between two bounds, both included."""
+
+    type: Literal["float"] = "float"
+    low: float
+    high: float
+    step: float | None = Field(None, gt=0)
+    log: bool = False
+    when: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _bounds_make_sense(self) -> Self:
+        _check_range(self.low, self.high, log=self.log)
+        if self.log and self.step is not None:
+            raise ValueError("log and step exclude each other")
+        return self
+
+
+class Choice(Section):
+    """One of a list."""
+
+    type: Literal["categorical"] = "categorical"
+    choices: Annotated[tuple[Scalar, ...], Field(strict=False, min_length=1)]
+    when: dict[str, Any] | None = None
+
+    @field_validator("choices")
+    @classmethod
+    def _distinct_choices(cls, choices: tuple[Scalar, ...]) -> tuple[Scalar, ...]:
+        # Optuna finds a choice by ==, so it cannot tell 1 from 1.0 or true.
+        if len(set(choices)) < len(choices):
+            raise ValueError("choices must be distinct, and 1, 1.0 and true are the same to Optuna")
+        return choices
+
+
+ParameterSpec = Annotated[IntRange | FloatRange | Choice, Field(discriminator="type")]
+
+
+def _check_range(low: float, high: float, *, log: bool) -> None:
+    if low > high:
+        raise ValueError(f"low ({low}) is greater than high ({high})")
+    if log and low <= 0:
+        raise ValueError(f"log needs low > 0, not {low}")
+
+
+# -- all of it -----------------------------------------------------------------------------------
+
+
+class Surroundings(Section):
+    """`config.yaml`."""
+
+    paths: Paths = Paths()
+    storage: Storage = Storage()
+    runtime: Runtime = Runtime()
+    mlflow: Mlflow = Mlflow()
+    logging: Logging = Logging()
+    plugins: Plugins = Plugins()
+
+
+class TrainingRun(Section):
+    """`params.yaml`: what a trial does, apart from where and why."""
+
+    objective: str = Field("flow_cnn", min_length=1, description="what a trial runs")
+    dataset: Dataset = Dataset()
+    data_split: DataSplit = DataSplit()
+    model: Model = Model()
+    training: Training = Training()
+
+
+class Search(Section):
+    """`optuna_params.yaml` without its `base_params`, which are merged into the training run."""
+
+    study: Study = Study()
+    params_to_tune: dict[str, ParameterSpec] = Field(default_factory=dict)
+
+
+class Settings(Section):
+    """Everything the user wrote, after merging: what a command works with."""
+
+    surroundings: Surroundings
+    run: TrainingRun
+    search: Search
+
+
+class TrialStudy(Section):
+    """What a trial has to know of its study."""
+
+    name: str
+    metric: str
+    direction: Literal["minimize", "maximize"]
+
+
+class TrialConfig(TrainingRun):
+    """A trial's own `config.yaml`: all that it needs to be run again.
+
+    Attributes:
+        number: The trial's number within its study.
+        parameters: What the sampler proposed, by dotted key; already merged into the sections.
+    """
+
+    study: TrialStudy
+    number: int = Field(ge=0)
+    parameters: dict[str, Scalar]
+    runtime: Runtime = Runtime()
+
+
+def checked_study_name(name: str) -> str:
+    """Return `name` if it can be a study's and a folder's name.
+
+    Raises:
+        ValueError: it is empty, too long or has characters that do not belong into a path.
+    """
+    if not STUDY_NAME.fullmatch(name):
+        shown = name if len(name) <= 40 else f"{name[:37]}..."
+        raise ValueError(
+            f"{shown!r} cannot be a study's name: it becomes a folder, so use 1 to 100 letters, "
+            "digits, '.', '_' and '-', the first a letter or digit"
+        )
+    return name

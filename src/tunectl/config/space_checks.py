@@ -1,0 +1,242 @@
+"""Whether the search space fits the configuration: every value that it can propose must be valid.
+
+This module knows the schema and Settings' values, not where they were written: it returns findings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from tunectl.config import fields
+from tunectl.config.schema import Choice, FloatRange, IntRange, ParameterSpec, Section, TrainingRun
+from tunectl.config.wording import Finding, describe, findings
+
+Spec = IntRange | FloatRange | Choice
+_SPEC: TypeAdapter[Spec] = TypeAdapter(ParameterSpec)
+
+
+def check_specs(
+    raw: Mapping[str, Mapping[str, Any]], run: Mapping[str, Any]
+) -> tuple[dict[str, Spec], list[Finding]]:
+    """Validate the parameters one by one, and what they may propose.
+
+    Args:
+        raw: Parameters as plain mappings, by dotted key of a tunable value.
+        run: The merged values of the training run, by section.
+
+    Returns:
+        The valid parameters, and what is wrong with the others; keys start with `params_to_tune.`.
+    """
+    specs: dict[str, Spec] = {}
+    found: list[Finding] = []
+    for key, plain in raw.items():
+        prefix = f"{fields.SPACE}.{key}"
+        try:
+            specs[key] = _SPEC.validate_python(_complete(key, plain))
+        except ValidationError as error:
+            found.extend(_placed(prefix, findings(error, prefix)))
+            continue
+        found.extend(_placed(prefix, _misfits(key, specs[key], run)))
+    return specs, found
+
+
+def _placed(prefix: str, found: Iterator[Finding]) -> Iterator[Finding]:
+    for finding in found:
+        key = f"{prefix}.{finding.key}" if finding.key else prefix
+        yield Finding(key=key, message=finding.message)
+
+
+def _complete(key: str, plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a parameter with its type and its conditions in full, as far as they can be told."""
+    spec = dict(plain)
+    if "type" not in spec and ("choices" in spec or "low" in spec or "high" in spec):
+        best = fields.spec_types(fields.tunable()[key])[0]
+        spec["type"] = "categorical" if "choices" in spec else best
+    if isinstance(spec.get("when"), Mapping):
+        spec["when"] = dict(_conditions(spec["when"])) or None
+    return spec
+
+
+def _conditions(when: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, wanted in when.items():
+        if isinstance(wanted, Mapping):
+            yield from _conditions(wanted, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", wanted
+
+
+def _misfits(key: str, spec: Spec, run: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield what the parameter may propose and the field cannot take."""
+    allowed = fields.spec_types(fields.tunable()[key])
+    if spec.type not in allowed:
+        message = f"{key} takes {_taken(key)}, so its type must be {' or '.join(allowed)}, not"
+        hint = "; on the command line int(interval(low,high))" if "int" in allowed else ""
+        yield Finding(key="type", message=f"{message} {spec.type}{hint}")
+        return
+    for name, value in _extremes(spec):
+        for message in _refusals(key, value, run):
+            yield Finding(key=name, message=message)
+
+
+def _taken(key: str) -> str:
+    names: dict[object, str] = {int: "whole numbers", bool: "true or false", str: "text"}
+    return names.get(fields.base_type(fields.tunable()[key]), "certain values only")
+
+
+def _extremes(spec: Spec) -> Iterator[tuple[str, Any]]:
+    if isinstance(spec, Choice):
+        yield from ((f"choices.{index}", choice) for index, choice in enumerate(spec.choices))
+    else:
+        yield "low", spec.low
+        yield "high", spec.high
+
+
+def _refusals(key: str, value: Any, run: Mapping[str, Any]) -> Iterator[str]:
+    """Yield why the section of `key` cannot take `value`, apart from what is wrong there anyway."""
+    section, _, name = key.partition(".")
+    model = fields.section_type(TrainingRun.model_fields[section])
+    assert model is not None
+    base = run.get(section, {})
+    before = {finding.key for finding in _section_findings(model, base, section)}
+    for finding in _section_findings(model, {**base, name: value}, section):
+        own = finding.key == name or finding.key.startswith(f"{name}.")
+        if own or (not finding.key and not before):
+            yield finding.message
+
+
+def _section_findings(
+    model: type[Section], values: Mapping[str, Any], section: str
+) -> list[Finding]:
+    try:
+        model.model_validate(dict(values))
+    except ValidationError as error:
+        return list(findings(error, section))
+    return []
+
+
+def release(
+    raw: dict[str, dict[str, Any]], left: set[str], run: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Settle the conditions on parameters that an override has taken out of the space.
+
+    A condition that the fixed value meets falls away; a parameter whose condition it does not meet
+    can never exist and leaves the space too, and so do those that depend on it.
+
+    Args:
+        raw: Parameters as plain mappings, by dotted key.
+        left: Keys of the parameters taken out.
+        run: The merged values of the training run, by section.
+
+    Returns:
+        The parameters that stay.
+    """
+    specs = {key: _complete(key, spec) for key, spec in raw.items()}
+    gone: set[str] = set()
+    while True:
+        never = {key for key, spec in specs.items() if _is_never(spec, left, gone, run)}
+        if not never:
+            break
+        gone |= never
+        specs = {key: spec for key, spec in specs.items() if key not in never}
+    for spec in specs.values():
+        when = spec.get("when")
+        if isinstance(when, Mapping):
+            spec["when"] = {key: want for key, want in when.items() if key not in left} or None
+    return specs
+
+
+def _is_never(
+    spec: Mapping[str, Any], left: set[str], gone: set[str], run: Mapping[str, Any]
+) -> bool:
+    when = spec.get("when")
+    if not isinstance(when, Mapping):
+        return False
+    return any(
+        parent in gone
+        or (
+            parent in left and not any(_same(_value_at(run, parent), want) for want in _all(wanted))
+        )
+        for parent, wanted in when.items()
+    )
+
+
+def _value_at(run: Mapping[str, Any], key: str) -> Any:
+    section, _, name = key.partition(".")
+    values = run.get(section)
+    return values.get(name) if isinstance(values, Mapping) else None
+
+
+def check_conditions(specs: Mapping[str, Spec], names: set[str]) -> list[Finding]:
+    """Check every `when`: its parents are tuned, its values can occur, and it is no circle.
+
+    Args:
+        specs: The valid parameters.
+        names: Keys of all parameters, the invalid ones too.
+    """
+    found: list[Finding] = []
+    for key, spec in specs.items():
+        for parent, wanted in (spec.when or {}).items():
+            place = f"{fields.SPACE}.{key}.when"
+            message = _condition_flaw(parent, wanted, specs, names)
+            if _leads_to(parent, key, specs):
+                message = f"goes in a circle, because {parent} depends on {key}"
+            if message:
+                found.append(Finding(key=place, message=message))
+    return found
+
+
+def _condition_flaw(
+    parent: str, wanted: Any, specs: Mapping[str, Spec], names: set[str]
+) -> str | None:
+    if parent not in names:
+        near = fields.nearest(parent, names) if parent not in fields.tunable() else None
+        question = f"; did you mean {near}?" if near else ""
+        return f"depends on {parent}, which is not in {fields.SPACE}{question}"
+    if parent not in specs:
+        return None  # it has a problem of its own
+    wishes = _all(wanted)
+    if not wishes:
+        return f"depends on {parent} being one of nothing"
+    impossible = [wish for wish in wishes if not _can_be(specs[parent], wish)]
+    if not impossible:
+        return None
+    if isinstance(specs[parent], FloatRange):
+        return (
+            f"depends on {parent}, which is continuous; only choices and whole numbers can be met"
+        )
+    return f"depends on {parent} being {describe(impossible[0])}, which it never is"
+
+
+def _all(wanted: Any) -> list[Any]:
+    return list(wanted) if isinstance(wanted, list | tuple) else [wanted]
+
+
+def _can_be(spec: Spec, wish: Any) -> bool:
+    if isinstance(spec, Choice):
+        return any(_same(choice, wish) for choice in spec.choices)
+    if isinstance(spec, FloatRange) or isinstance(wish, bool) or not isinstance(wish, int | float):
+        return False
+    within = math.isfinite(wish) and spec.low <= wish <= spec.high
+    return within and (wish - spec.low) % spec.step == 0
+
+
+def _same(value: Any, wish: Any) -> bool:
+    """Return whether two plain values are the same to a reader: true is not 1, but 1 is 1.0."""
+    return bool(value == wish) and isinstance(value, bool) == isinstance(wish, bool)
+
+
+def _leads_to(start: str, goal: str, specs: Mapping[str, Spec]) -> bool:
+    """Return whether `start` is `goal` or depends on it, directly or not."""
+    waiting, seen = [start], set[str]()
+    while waiting:
+        key = waiting.pop()
+        if key == goal:
+            return True
+        if key not in seen and key in specs:
+            seen.add(key)
+            waiting.extend(specs[key].when or {})
+    return False

@@ -1,0 +1,1 @@
+"""The demonstration data set: a simulated pipe-flow rig, and its files."""

@@ -1,0 +1,125 @@
+"""The error tree: every error that a user can meet, each with its exit code.
+
+    TunectlError                    1   it failed ├── ObjectiveError              1   a trial's
+    objective failed (the trial is FAILED, the study goes on) ├── NoTrialSucceededError       1
+    every trial of this call failed ├── UsageError                  2   wrong usage │   ├──
+    ConfigError             2   the three files; carries every Problem at once │   ├── DataError
+    2   the data set; carries every Problem at once │   └── DeviceError             2   a device
+    that this machine does not have ├── NotFoundError               3 │   ├── StudyNotFoundError
+    3 │   └── TrialNotFoundError      3 ├── StudyExistsError            4 ├──
+    NoCompletedTrialError       5 ├── SpaceMismatchError          6   the stored study and today's
+    search space do not fit └── StorageError                7   the storage cannot be reached, is
+    locked or is damaged
+
+This module knows nothing of the others; they translate third-party errors into these at one
+boundary each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing that is wrong with what the user wrote, and where.
+
+    Args:
+        message: What is wrong and what is valid, one sentence without a full stop.
+        file: The file it stands in, as the user would name it; None for the command line.
+        line: 1-based line in that file, where known.
+        key: Dotted configuration key, where there is one.
+    """
+
+    message: str
+    file: str | None = None
+    line: int | None = None
+    key: str | None = None
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line) if part is not None)
+        return ": ".join(part for part in (place, self.key, self.message) if part)
+
+
+class TunectlError(Exception):
+    """Root of the tree. `str(error)` is what the user reads; it never needs a traceback."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ObjectiveError(TunectlError):
+    """A trial failed for a reason worth naming, for example a loss that is not finite."""
+
+
+class NoTrialSucceededError(TunectlError):
+    """Trials ran in this call and none of them succeeded."""
+
+
+class UsageError(TunectlError):
+    """The command was used wrongly."""
+
+    exit_code = 2
+
+
+class ProblemsError(UsageError):
+    """An error that carries every problem found, not only the first.
+
+    Args:
+        problems: At least one.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class ConfigError(ProblemsError):
+    """The three YAML files or the overrides are not valid."""
+
+
+class DataError(ProblemsError):
+    """The data set cannot be used."""
+
+
+class DeviceError(UsageError):
+    """The device asked for is not on this machine."""
+
+
+class NotFoundError(TunectlError):
+    """Something named by the user does not exist."""
+
+    exit_code = 3
+
+
+class StudyNotFoundError(NotFoundError):
+    """No study of that name is stored."""
+
+
+class TrialNotFoundError(NotFoundError):
+    """The study has no trial of that number."""
+
+
+class StudyExistsError(TunectlError):
+    """A study of that name is stored already."""
+
+    exit_code = 4
+
+
+class NoCompletedTrialError(TunectlError):
+    """The study has no completed trial yet, so there is no best one."""
+
+    exit_code = 5
+
+
+class SpaceMismatchError(TunectlError):
+    """The stored study and today's search space do not fit."""
+
+    exit_code = 6
+
+
+class StorageError(TunectlError):
+    """The storage cannot be reached, is locked or is damaged."""
+
+    exit_code = 7

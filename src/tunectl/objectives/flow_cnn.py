@@ -1,0 +1,69 @@
+"""The objective `flow_cnn`: a convolutional network that reads ultrasonic signals of a pipe flow.
+
+This module is light, so that a command may ask what can be optimised and whether the data are in
+order without waiting for PyTorch; `flow_cnn_trial.py` does the work.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+
+from tunectl.config.schema import TrainingRun
+from tunectl.errors import Problem
+from tunectl.objectives.base import Outcome, TrialContext
+from tunectl.training.data_checks import find_problems
+from tunectl.training.metrics import DIRECTIONS
+
+
+class FlowCnn:
+    """Trains one network per trial and evaluates the best epoch's weights on the test split."""
+
+    @property
+    def metrics(self) -> Mapping[str, str]:
+        """What `study.metric` may be → the direction in which it is better."""
+        return DIRECTIONS
+
+    def problems(self, run: TrainingRun, project: Path) -> list[Problem]:
+        """Look at the configuration and its data without training.
+
+        Args:
+            run: The training run before any parameter is proposed.
+            project: The project folder.
+
+        Returns:
+            Everything that would make a trial fail; `file` is set only where it is a data file.
+        """
+        return find_problems(run, project)
+
+    def run(self, context: TrialContext) -> Outcome:
+        """Run one trial to its end and leave its results in its directory.
+
+        A pruned trial, or one whose numbers are not finite, leaves its histories and no
+        evaluation; an interrupted one leaves nothing.
+
+        Raises:
+            TrialPruned, TrialInterrupted: from `context.report`, let through.
+            ObjectiveError: the numbers are not finite, or memory ran out.
+            DataError: the data do not fit this trial's parameters, or have changed.
+            DeviceError: the device is not there.
+        """
+        # PyTorch and Matplotlib come only when a trial runs.
+        from tunectl.objectives.flow_cnn_trial import run_trial
+        from tunectl.training.device import release_memory
+
+        try:
+            return run_trial(context)
+        except BaseException as error:
+            _forget_frames(error)
+            raise
+        finally:
+            release_memory()
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Let go of what an error's frames hold, or model and optimiser would live on in them."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,280 @@
+"""One trial of `flow_cnn`, from its configuration to what it leaves in its directory.
+
+It joins data, network and loop, and decides what is written when. It knows nothing of Optuna.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tunectl.artifacts import atomic
+from tunectl.config.schema import TrialConfig
+from tunectl.errors import DataError, ObjectiveError
+from tunectl.objectives import figures
+from tunectl.objectives.base import Outcome, TrialContext, TrialPruned
+from tunectl.objectives.flow_cnn_summary import evaluation_summary
+from tunectl.training.architecture import Architecture, resolve_kind
+from tunectl.training.data import Split, load_dataset, split_indices
+from tunectl.training.data_checks import find_problems
+from tunectl.training.device import convolutions_for, resolve_device, torch_settings
+from tunectl.training.loop import (
+    EpochRecord,
+    FitPlan,
+    FitResult,
+    TrainingState,
+    fit,
+    predict,
+    start_training,
+)
+from tunectl.training.losses import WeightedMSELoss
+from tunectl.training.metrics import summarise, target_metrics
+from tunectl.training.tensors import SampleTensors
+
+
+def run_trial(context: TrialContext) -> Outcome:
+    """Train, evaluate and write; see `FlowCnn.run`."""
+    runtime = context.config.runtime
+    device = resolve_device(context.device)
+    settings = torch_settings(
+        device, deterministic=runtime.deterministic, threads=runtime.threads_per_worker
+    )
+    with settings, _memory_errors(device):
+        return _Trial(context, device).run()
+
+
+class _Trial:
+    """The parts of a running trial.
+
+    Args:
+        context: What the trial is given.
+        device: The device to run on.
+    """
+
+    def __init__(self, context: TrialContext, device: str) -> None:
+        self.context = context
+        self.directory = context.directory
+        config = self.config = context.config
+        problems = find_problems(config, context.project, look_at_values=False)
+        if problems:
+            raise DataError(problems)
+        samples = load_dataset(config.dataset, context.project)
+        self.split: Split = split_indices(len(samples.x), config.data_split)
+        self.data = SampleTensors(
+            samples,
+            self.split,
+            normalize_targets=config.training.normalize_targets,
+            device=device,
+        )
+        self.architecture = _architecture(config, samples.x.shape, samples.t.shape[1])
+        self.state: TrainingState = start_training(self.architecture, config.training, device)
+
+    def run(self) -> Outcome:
+        """Train, then evaluate the best epoch's weights."""
+        sizes = tuple(len(part) for part in (self.split.train, self.split.valid, self.split.test))
+        self.context.log.info(
+            "%s on %s, inputs %s; %d samples for training, %d for validation, %d for test",
+            self.architecture.kind,
+            self.data.device,
+            self.data.input_shape,
+            *sizes,
+        )
+        positions = self.config.training.batch_size * math.prod(self.data.input_shape[1:])
+        with convolutions_for(
+            self.data.device.type, positions, precision=self.config.runtime.precision
+        ):
+            return self._evaluate(self._fit())
+
+    def _fit(self) -> FitResult:
+        try:
+            return fit(
+                self.state, self.data, self.split, self._plan(), self._loss(), self._on_epoch
+            )
+        except (TrialPruned, ObjectiveError):
+            self._leave_histories()
+            raise
+
+    def _plan(self) -> FitPlan:
+        training, study = self.config.training, self.config.study
+        return FitPlan(
+            epochs=training.epochs,
+            batch_size=training.batch_size,
+            seed=training.seed,
+            metric=study.metric,
+            direction=study.direction,
+            precision=self.config.runtime.precision,
+        )
+
+    def _loss(self) -> WeightedMSELoss:
+        targets = self.architecture.targets
+        training = self.config.training
+        weights = training.target_weights[:targets] if training.use_weighted_loss else [1] * targets
+        return WeightedMSELoss(weights)
+
+    def _on_epoch(self, record: EpochRecord) -> None:
+        metric = self.config.study.metric
+        value = record.metrics[metric]
+        self.context.log.debug(
+            "epoch %d: train_loss %.6g, %s %.6g", record.epoch, record.train_loss, metric, value
+        )
+        self.context.report(record.epoch, _finite(record.metrics))
+
+    def _leave_histories(self) -> None:
+        """Write what a trial reached that does not come to its end; the test split stays unused."""
+        best = self.state.best
+        document: dict[str, Any] = {
+            "best_epoch": best.epoch if best else None,
+            "epochs": self.state.epoch,
+            **(best.metrics if best else {}),
+            "histories": self.state.histories,
+        }
+        self._draw_learning_curves(best.epoch if best else None)
+        atomic.write_json(self.directory.metrics_file, document)
+
+    def _evaluate(self, fitted: FitResult) -> Outcome:
+        """Use the test split, for the only time, and write everything; metrics.json comes last."""
+        names = self.config.dataset.target_names
+        y_pred, y_true = self._predict_test(fitted)
+        per_target = target_metrics(y_pred, y_true, names)
+        test = {f"test_{name}": value for name, value in summarise(per_target).items()}
+        metrics = {**fitted.best.metrics, **test}
+        self._write_model(fitted)
+        _write_array(self.directory.predictions_file, y_pred)
+        _write_array(self.directory.truth_file, y_true)
+        document = {
+            "best_epoch": fitted.best.epoch,
+            "epochs": fitted.epochs,
+            **metrics,
+            "histories": fitted.histories,
+            "per_target": per_target,
+        }
+        summary = evaluation_summary(self.config, self.split, document)
+        atomic.write_text(self.directory.summary_file, summary)
+        self._draw_learning_curves(fitted.best.epoch)
+        self._draw_predictions(y_pred, y_true)
+        atomic.write_json(self.directory.metrics_file, document)
+        r2 = {name: row["r2"] for name, row in per_target.items()}
+        self._log_r2(r2)
+        return Outcome(
+            value=fitted.best.value,
+            best_epoch=fitted.best.epoch,
+            epochs=fitted.epochs,
+            metrics=_finite(metrics),
+            attributes=_finite({f"target_{i}_r2": value for i, value in enumerate(r2.values())}),
+        )
+
+    def _predict_test(self, fitted: FitResult) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return predictions and truth (N_test, T) of the best epoch, in the targets' own units."""
+        self.state.model.load_state_dict(fitted.best.weights)
+        outputs = predict(
+            self.state.model,
+            self.data,
+            self.split.test,
+            batch_size=self.config.training.batch_size,
+            precision=self.config.runtime.precision,
+        )
+        y_pred = self.data.to_own(outputs).astype(np.float32)
+        if not np.isfinite(y_pred).all():
+            raise ObjectiveError("the best epoch's predictions on the test split are not finite")
+        return y_pred, self.data.own_targets(self.split.test)
+
+    def _write_model(self, fitted: FitResult) -> None:
+        """Write all that is needed to use the network elsewhere: plan, scaling and weights."""
+        dataset = self.config.dataset
+        plan = {
+            **self.architecture.to_json(),
+            "input_shape": list(self.data.input_shape),
+            "drop_channels": sorted(set(dataset.drop_channels)),
+            "downsample_factor": dataset.downsample_factor,
+            "target_names": list(dataset.target_names),
+        }
+        scaling = {
+            "inputs": self.data.input_scaler.to_json(),
+            "targets": self.data.target_scaler.to_json(),
+            "normalize_targets": self.data.normalize_targets,
+        }
+        atomic.write_json(self.directory.model_file, plan)
+        atomic.write_json(self.directory.scaling_file, scaling)
+        # Through memory, so that a full disk shows as such and not as an error of PyTorch's.
+        buffer = io.BytesIO()
+        torch.save(fitted.best.weights, buffer)
+        _write_bytes(self.directory.weights_file, buffer.getvalue())
+
+    def _draw_learning_curves(self, best_epoch: int | None) -> None:
+        with self._optional("learning curves"):
+            figures.draw_learning_curves(
+                self.directory.learning_curves_file,
+                self.state.histories,
+                metric=self.config.study.metric,
+                best_epoch=best_epoch,
+            )
+
+    def _draw_predictions(self, y_pred: NDArray[np.float32], y_true: NDArray[np.float32]) -> None:
+        with self._optional("evaluation plots"):
+            figures.draw_predictions(
+                self.directory.plots_dir, y_pred, y_true, self.config.dataset.target_names
+            )
+
+    @contextmanager
+    def _optional(self, what: str) -> Iterator[None]:
+        """Let a figure fail without costing the trial."""
+        try:
+            yield
+        except Exception as error:
+            self.context.log.warning("no %s: %s: %s", what, type(error).__name__, error)
+
+    def _log_r2(self, r2: Mapping[str, float | None]) -> None:
+        shown = (f"{name} {'–' if value is None else f'{value:.3f}'}" for name, value in r2.items())
+        self.context.log.info("R² on the test split: %s", ", ".join(shown))
+
+
+def _architecture(config: TrialConfig, x_shape: tuple[int, ...], targets: int) -> Architecture:
+    return Architecture(
+        kind=resolve_kind(config.model.type, len(x_shape)),
+        channels=x_shape[1],
+        targets=targets,
+        hidden=config.model.hidden,
+        dropout_rate=config.model.dropout_rate,
+        use_residual=config.model.use_residual,
+    )
+
+
+def _finite(values: Mapping[str, float | None]) -> dict[str, float]:
+    """Return the values that are numbers: an R² may not exist, and no database takes NaN."""
+    return {
+        name: value for name, value in values.items() if value is not None and math.isfinite(value)
+    }
+
+
+def _write_array(path: Path, values: NDArray[np.float32]) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, values, allow_pickle=False)
+    _write_bytes(path, buffer.getvalue())
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    with atomic.replacing(path) as beside:
+        beside.write_bytes(content)
+
+
+@contextmanager
+def _memory_errors(device: str) -> Iterator[None]:
+    """Name what a trial can do about memory that ran out."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not is_memory and "allocate memory" not in str(error):
+            raise
+        raise ObjectiveError(
+            f"out of memory on {device}: a smaller training.batch_size or model.hidden, or a "
+            "larger dataset.downsample_factor, needs less"
+        ) from error

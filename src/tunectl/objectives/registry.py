@@ -1,0 +1,34 @@
+"""Objectives by name. Finding one imports nothing heavy: PyTorch comes only when a trial runs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+from tunectl.errors import ConfigError, Problem
+from tunectl.objectives.base import Objective
+
+
+def _flow_cnn() -> Objective:
+    from tunectl.objectives.flow_cnn import FlowCnn
+
+    return FlowCnn()
+
+
+OBJECTIVES: dict[str, Callable[[], Objective]] = {"flow_cnn": _flow_cnn}
+
+
+def find_objective(name: str) -> Objective:
+    """Return the objective of that name.
+
+    Raises:
+        ConfigError: there is none; the message lists those there are.
+    """
+    if name in OBJECTIVES:
+        return OBJECTIVES[name]()
+    near = difflib.get_close_matches(name, OBJECTIVES, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    valid = ", ".join(sorted(OBJECTIVES))
+    raise ConfigError(
+        [Problem(key="objective", message=f"unknown objective {name!r}; {hint}valid: {valid}")]
+    )

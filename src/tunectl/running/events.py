@@ -1,0 +1,97 @@
+"""What happens while a study runs, as told to whoever shows or mirrors it.
+
+Observers are projections: an observer that fails is logged and never costs a trial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tunectl.config.schema import Scalar
+
+EndState = Literal["complete", "pruned", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyStarted:
+    """Trials are about to run.
+
+    Args:
+        study: The study's name.
+        metric: What is optimised.
+        direction: `minimize` or `maximize`.
+        planned: Trials that this call is to bring to an end, as far as is known at the start.
+        best_value: Best value so far, None while there is none.
+    """
+
+    study: str
+    metric: str
+    direction: str
+    planned: int
+    best_value: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialStarted:
+    """A trial begins.
+
+    Args:
+        number: Its number.
+        parameters: What the sampler proposed.
+        epochs: Epochs it is to train, None where the objective has none.
+        adopted: Whether it was interrupted before and is taken up again.
+        directory: Its folder.
+    """
+
+    number: int
+    parameters: Mapping[str, Scalar]
+    epochs: int | None
+    adopted: bool
+    directory: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochEnded:
+    """An epoch of a trial is over.
+
+    Args:
+        number: The trial's number.
+        epoch: 1-based.
+        value: The study's metric at this epoch.
+    """
+
+    number: int
+    epoch: int
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialEnded:
+    """A trial is finished and stored.
+
+    Args:
+        number: Its number.
+        state: How it ended.
+        value: Its value, None for a failed one.
+        epochs: Epochs it trained.
+        duration_s: From its start to its end.
+        error: Why it failed.
+        directory: Its folder.
+        is_best: Whether it is now the study's best.
+    """
+
+    number: int
+    state: EndState
+    value: float | None
+    epochs: int
+    duration_s: float
+    error: str | None
+    directory: Path
+    is_best: bool
+
+
+Event = StudyStarted | TrialStarted | EpochEnded | TrialEnded
+Observer = Callable[[Event], None]

@@ -1,0 +1,1 @@
+"""Fitting a network to arrays; nothing here knows of studies, trials or the terminal."""

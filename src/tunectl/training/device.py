@@ -1,0 +1,149 @@
+"""Where tensors live, and the process-wide settings of PyTorch that a training needs.
+
+Every setting is put back when the training is over, so that one trial leaves no trace in the next.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from tunectl.errors import DeviceError
+
+SMALL_BATCH_POSITIONS = 512
+"""Up to so many positions (samples × length) per batch, PyTorch's own convolutions beat oneDNN's on
+a CPU: about twice as fast with two samples of length 128, equal at about eight."""
+
+_OFF, _WARN = 0, 1
+
+# Their attributes have no types.
+_deterministic: Any = torch.utils.deterministic
+_onednn: Any = torch.backends.mkldnn
+
+
+def available_devices() -> tuple[str, ...]:
+    """Return the devices of this machine as PyTorch names them; `cpu` is always the first."""
+    cuda = tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+    mps = ("mps",) if torch.backends.mps.is_available() else ()
+    return ("cpu", *cuda, *mps)
+
+
+def resolve_device(name: str) -> str:
+    """Return the device to run on.
+
+    Args:
+        name: `auto` (a CUDA GPU, else Apple's, else the CPU), or a device's own name.
+
+    Raises:
+        DeviceError: this machine has no such device; the message lists those it has.
+    """
+    there = available_devices()
+    if name == "auto":
+        return next((kind for kind in ("cuda", "mps") if _has(kind, there)), "cpu")
+    if not _has(name, there):
+        raise DeviceError(f"device {name} is not on this machine; available: {', '.join(there)}")
+    return name
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and PyTorch on all devices.
+
+    Args:
+        seed: From 0 to 2³² − 1.
+    """
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def derive_seed(*parts: int) -> int:
+    """Return a seed that depends on all parts alone, as well mixed as if drawn.
+
+    Args:
+        parts: Numbers of at least 0, for example a seed, an epoch and a purpose.
+    """
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+@contextmanager
+def torch_settings(
+    device: str, *, deterministic: bool = True, threads: int | None = None
+) -> Iterator[None]:
+    """Set PyTorch up for one training, and put everything back afterwards.
+
+    Denormal numbers are flushed to zero: weights that decay towards zero would otherwise slow a
+    CPU down by an order of magnitude.
+
+    Args:
+        device: The device of the training.
+        deterministic: Take only algorithms that give the same numbers again, where there are such.
+        threads: PyTorch's threads on the CPU; None leaves PyTorch's own choice.
+    """
+    if deterministic and device.startswith("cuda"):
+        # cuBLAS reads this once, when it is first used.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    threads_before = torch.get_num_threads()
+    before = (
+        torch.get_deterministic_debug_mode(),
+        _deterministic.fill_uninitialized_memory,
+        torch.backends.cudnn.benchmark,
+    )
+    try:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        # An operation that has no deterministic form warns rather than fails the trial, and filling
+        # fresh memory would cost time and change no result.
+        _set_deterministic(_WARN if deterministic else _OFF, False, not deterministic)
+        torch.set_flush_denormal(True)
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+        _set_deterministic(*before)
+        torch.set_num_threads(threads_before)
+
+
+@contextmanager
+def convolutions_for(
+    device: str, batch_positions: int, *, precision: str = "fp32"
+) -> Iterator[None]:
+    """Take the faster kind of convolution for batches of this size while the block lasts.
+
+    Args:
+        device: The device of the training; only the CPU has a choice.
+        batch_positions: Samples of a batch × positions of a sample.
+        precision: bf16 always takes oneDNN, which is made for it.
+    """
+    before = _onednn.enabled
+    small = batch_positions <= SMALL_BATCH_POSITIONS
+    try:
+        _onednn.enabled = not (device == "cpu" and precision == "fp32" and small)
+        yield
+    finally:
+        _onednn.enabled = before
+
+
+def release_memory() -> None:
+    """Collect garbage and give the memory that PyTorch holds in reserve back to the device."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
+
+
+def _has(name: str, there: tuple[str, ...]) -> bool:
+    return name in there or (name == "cuda" and "cuda:0" in there)
+
+
+def _set_deterministic(mode: int, fill: bool, benchmark: bool) -> None:
+    # `use_deterministic_algorithms` does the same, but imports PyTorch's compiler, for a second.
+    torch.set_deterministic_debug_mode(mode)
+    _deterministic.fill_uninitialized_memory = fill
+    torch.backends.cudnn.benchmark = benchmark

@@ -1,0 +1,300 @@
+"""The training loop: epochs over samples in memory, and the best epoch's weights kept.
+
+It knows neither studies nor files. Whoever calls it is told of every epoch and may stop it by
+raising. All that changes while it runs is in `TrainingState`, and each epoch's randomness comes
+from (seed, epoch) alone: a state that is put back goes on as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from tunectl.config.schema import Training
+from tunectl.errors import ObjectiveError
+from tunectl.training.architecture import Architecture
+from tunectl.training.data import Indices, Split
+from tunectl.training.device import derive_seed, seed_everything
+from tunectl.training.metrics import ranking_metrics
+from tunectl.training.models import FlowNet, build_from
+from tunectl.training.tensors import SampleTensors, epoch_batches
+
+Precision = Literal["fp32", "bf16"]
+StateDict = dict[str, Tensor]
+
+SGD_MOMENTUM = 0.9
+EVALUATION_VALUES = 2**20
+EVALUATION_SAMPLES = 256
+_DROPOUT = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitPlan:
+    """How a training goes.
+
+    Args:
+        epochs: Passes over the training split.
+        batch_size: Samples per step.
+        seed: Of shuffling and dropout.
+        metric: The ranking metric that says which epoch is best.
+        direction: The direction in which it is better.
+        precision: fp32, or bf16 for mixed precision.
+    """
+
+    epochs: int
+    batch_size: int
+    seed: int
+    metric: str
+    direction: Literal["minimize", "maximize"]
+    precision: Precision = "fp32"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """What one epoch reached.
+
+    Args:
+        epoch: 1-based.
+        train_loss: Mean loss of its training samples, each as seen just before its step.
+        metrics: Ranking metrics on the validation split.
+    """
+
+    epoch: int
+    train_loss: float
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestEpoch:
+    """The best epoch so far.
+
+    Args:
+        epoch: 1-based; the earliest of several that are as good.
+        value: The metric.
+        metrics: All its ranking metrics.
+        weights: Its `state_dict`, copied to the CPU.
+    """
+
+    epoch: int
+    value: float
+    metrics: Mapping[str, float]
+    weights: StateDict
+
+
+@dataclass(kw_only=True)
+class TrainingState:
+    """All that changes in a training, and so all that has to be saved to take it up again.
+
+    Args:
+        model: The network, on its device.
+        optimizer: Of its parameters.
+        epoch: Epochs done.
+        histories: `train_loss`, `learning_rate` and each ranking metric, one value per epoch.
+        best: The best epoch so far.
+    """
+
+    model: FlowNet
+    optimizer: Optimizer
+    epoch: int = 0
+    histories: dict[str, list[float]] = field(default_factory=dict)
+    best: BestEpoch | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """What a training reached.
+
+    Args:
+        best: The best epoch and its weights.
+        epochs: Epochs trained.
+        histories: As in `TrainingState`.
+    """
+
+    best: BestEpoch
+    epochs: int
+    histories: Mapping[str, list[float]]
+
+
+def start_training(architecture: Architecture, training: Training, device: str) -> TrainingState:
+    """Build a network with weights drawn from the training's seed, and its optimiser.
+
+    Args:
+        architecture: The network's plan.
+        training: Seed, optimiser, learning rate and weight decay.
+        device: Where the network is to be.
+    """
+    seed_everything(training.seed)
+    # Drawn on the CPU and then moved, so that every device starts from the same weights.
+    model = build_from(architecture).to(device)
+    return TrainingState(model=model, optimizer=make_optimizer(model, training))
+
+
+def make_optimizer(model: nn.Module, training: Training) -> Optimizer:
+    """Make the optimiser, in its fused form where PyTorch has one for the device.
+
+    `adam` and `sgd` (momentum 0.9) add the weight decay to the gradient as an L2 penalty; `adamw`
+    decouples it from the gradient.
+    """
+    for fused in (True, None):
+        try:
+            return _optimizer(model, training, fused)
+        except RuntimeError:
+            if fused is None:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def fit(
+    state: TrainingState,
+    data: SampleTensors,
+    split: Split,
+    plan: FitPlan,
+    loss: nn.Module,
+    on_epoch: Callable[[EpochRecord], None],
+) -> FitResult:
+    """Train from the state's epoch to the plan's last one.
+
+    Args:
+        state: A new one, or one to go on from; it is changed in place, also when this raises.
+        data: The samples. Those of the test split are not touched.
+        split: Which samples are for training and for validation.
+        plan: How the training goes.
+        loss: What is minimised, of predictions and targets (B, T).
+        on_epoch: Told of every epoch when it is in the state; may raise to stop the training.
+
+    Raises:
+        ObjectiveError: the predictions or the metric are not finite numbers.
+    """
+    loss = loss.to(data.device)
+    train = data.index(split.train)
+    true_std = data.standard_targets(split.valid)
+    while state.epoch < plan.epochs:
+        epoch = state.epoch + 1
+        train_loss = _train_epoch(state, data, train, plan, loss, epoch)
+        outputs = predict(
+            state.model, data, split.valid, batch_size=plan.batch_size, precision=plan.precision
+        )
+        metrics = ranking_metrics(data.to_standard(outputs), true_std)
+        record = EpochRecord(epoch=epoch, train_loss=train_loss, metrics=metrics)
+        _take_down(state, record)
+        _check_finite(record, plan)
+        _keep_if_best(state, record, plan)
+        on_epoch(record)
+    if state.best is None:
+        raise ObjectiveError("no epoch was trained")
+    return FitResult(best=state.best, epochs=state.epoch, histories=state.histories)
+
+
+def predict(
+    model: nn.Module,
+    data: SampleTensors,
+    rows: Indices,
+    *,
+    batch_size: int = 1,
+    precision: Precision = "fp32",
+) -> NDArray[np.float32]:
+    """Return the network's outputs (B, T), in the units that it was fitted to.
+
+    Args:
+        model: The network; it is left in evaluation mode.
+        data: The samples.
+        rows: Which of them.
+        batch_size: What surely fits into memory; more is taken for samples that are small.
+        precision: As in training.
+    """
+    small = EVALUATION_VALUES // max(1, math.prod(data.input_shape))
+    size = max(batch_size, min(EVALUATION_SAMPLES, small))
+    model.eval()
+    with torch.inference_mode():
+        parts = []
+        for index in torch.split(data.index(rows), size):
+            with _autocast(data.device, precision):
+                parts.append(model(data.inputs(index)))
+        return cast("NDArray[np.float32]", torch.cat(parts).float().cpu().numpy())
+
+
+def _train_epoch(
+    state: TrainingState,
+    data: SampleTensors,
+    train: Tensor,
+    plan: FitPlan,
+    loss: nn.Module,
+    epoch: int,
+) -> float:
+    """Train one epoch and return its mean loss per sample."""
+    torch.manual_seed(derive_seed(plan.seed, epoch, _DROPOUT))
+    state.model.train()
+    losses, sizes = [], []
+    for index in epoch_batches(train, plan.batch_size, seed=plan.seed, epoch=epoch):
+        state.optimizer.zero_grad(set_to_none=True)
+        with _autocast(data.device, plan.precision):
+            outputs = state.model(data.inputs(index))
+        batch_loss = loss(outputs.float(), data.targets(index))
+        batch_loss.backward()
+        state.optimizer.step()
+        # Reading a number waits for the device, so losses stay there until the epoch is over.
+        losses.append(batch_loss.detach())
+        sizes.append(len(index))
+    # Apple's GPUs have no double precision: first to the CPU, then widened.
+    per_batch = torch.stack(losses).cpu().double()
+    return float(per_batch @ torch.tensor(sizes, dtype=torch.float64)) / sum(sizes)
+
+
+def _take_down(state: TrainingState, record: EpochRecord) -> None:
+    state.epoch = record.epoch
+    learning_rate = float(state.optimizer.param_groups[0]["lr"])
+    values = {"train_loss": record.train_loss, **record.metrics, "learning_rate": learning_rate}
+    for name, value in values.items():
+        state.histories.setdefault(name, []).append(value)
+
+
+def _check_finite(record: EpochRecord, plan: FitPlan) -> None:
+    for name in ("val_mse", plan.metric):
+        value = record.metrics[name]
+        if math.isfinite(value):
+            continue
+        if name == "val_r2" and math.isfinite(record.metrics["val_mse"]):
+            why = "every target is constant in the validation split"
+        else:
+            why = "the training has diverged; a smaller training.learning_rate may help"
+        raise ObjectiveError(f"{name} is {value} in epoch {record.epoch}: {why}")
+
+
+def _keep_if_best(state: TrainingState, record: EpochRecord, plan: FitPlan) -> None:
+    value = record.metrics[plan.metric]
+    if state.best is not None:
+        gain = (
+            value - state.best.value if plan.direction == "maximize" else state.best.value - value
+        )
+        if not gain > 0:
+            return
+    weights = {
+        name: tensor.detach().to("cpu", copy=True)
+        for name, tensor in state.model.state_dict().items()
+    }
+    state.best = BestEpoch(epoch=record.epoch, value=value, metrics=record.metrics, weights=weights)
+
+
+def _autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    if precision == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def _optimizer(model: nn.Module, training: Training, fused: bool | None) -> Optimizer:
+    parameters = model.parameters()
+    rate, decay = training.learning_rate, training.weight_decay
+    if training.optimizer == "adam":
+        return Adam(parameters, lr=rate, weight_decay=decay, fused=fused)
+    if training.optimizer == "adamw":
+        return AdamW(parameters, lr=rate, weight_decay=decay, fused=fused)
+    return SGD(parameters, lr=rate, momentum=SGD_MOMENTUM, weight_decay=decay, fused=fused)

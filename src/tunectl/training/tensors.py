@@ -1,0 +1,124 @@
+"""Samples as the network sees them: standardised inputs and targets on the device, by index.
+
+It translates between the three units of targets: the network's own, standardised ones, and the
+data set's. It knows neither networks nor optimisers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tunectl.training.data import Indices, Samples, Scaler, Split
+from tunectl.training.device import derive_seed
+
+SHARE_OF_FREE_MEMORY = 0.5
+_SHUFFLING = 1
+
+
+class SampleTensors:
+    """All samples, at hand for a training.
+
+    The signals stay one copy in memory: they are standardised batch by batch, which costs next to
+    nothing, where a standardised copy of large data would not fit. On a GPU they are moved there if
+    they take no more than half of its free memory, else batch by batch.
+
+    Args:
+        samples: The data.
+        split: Which of them are for training; scalers look at no others.
+        normalize_targets: The network is fitted to standardised targets, else to their own units.
+        device: Where the network is.
+    """
+
+    def __init__(
+        self, samples: Samples, split: Split, *, normalize_targets: bool, device: str
+    ) -> None:
+        self.device = torch.device(device)
+        self.input_scaler = Scaler.fit(samples.x, split.train)
+        self.target_scaler = Scaler.fit(samples.t, split.train)
+        self.normalize_targets = normalize_targets
+        self._t = samples.t
+        self._x = self._placed(torch.from_numpy(samples.x))
+        shape = (1, -1, *(1 for _ in samples.x.shape[2:]))
+        self._mean = self._tensor(self.input_scaler.mean).reshape(shape)
+        self._scale = self._tensor(self.input_scaler.scale).reshape(shape)
+        fitted = self.target_scaler.standardise(samples.t) if normalize_targets else samples.t
+        self._targets = self._tensor(fitted)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample: (C, L) or (C, H, W)."""
+        return tuple(self._x.shape[1:])
+
+    def index(self, rows: Indices) -> Tensor:
+        """Return rows as an index for the methods below, on the signals' own device."""
+        return torch.from_numpy(rows).to(self._x.device)
+
+    def inputs(self, index: Tensor) -> Tensor:
+        """Return standardised signals (B, C, …) on the device."""
+        x = self._x.index_select(0, index.to(self._x.device))
+        if x.device != self.device:
+            pinned = x.pin_memory() if self.device.type == "cuda" else x
+            x = pinned.to(self.device, non_blocking=self.device.type == "cuda")
+        return x.sub_(self._mean).div_(self._scale)
+
+    def targets(self, index: Tensor) -> Tensor:
+        """Return targets (B, T) in the units that the network is fitted to, on the device."""
+        return self._targets.index_select(0, index.to(self.device))
+
+    def own_targets(self, rows: Indices) -> NDArray[np.float32]:
+        """Return targets (B, T) in the data set's own units."""
+        return self._t[rows]
+
+    def standard_targets(self, rows: Indices) -> NDArray[np.float64]:
+        """Return targets (B, T) standardised with training statistics."""
+        return self.target_scaler.standardise(self._t[rows])
+
+    def to_standard(self, outputs: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the network's outputs (B, T) standardised with training statistics."""
+        if self.normalize_targets:
+            return np.asarray(outputs, dtype=np.float64)
+        return self.target_scaler.standardise(outputs)
+
+    def to_own(self, outputs: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the network's outputs (B, T) in the data set's own units."""
+        if self.normalize_targets:
+            return self.target_scaler.restore(outputs)
+        return np.asarray(outputs, dtype=np.float64)
+
+    def _tensor(self, values: Any) -> Tensor:
+        return torch.tensor(np.asarray(values, dtype=np.float32), device=self.device)
+
+    def _placed(self, x: Tensor) -> Tensor:
+        if self.device.type != "cuda":
+            return x.to(self.device)
+        free_bytes, _ = torch.cuda.mem_get_info(self.device)
+        fits = x.nbytes <= SHARE_OF_FREE_MEMORY * free_bytes
+        return x.to(self.device) if fits else x
+
+
+def epoch_batches(rows: Tensor, batch_size: int, *, seed: int, epoch: int) -> list[Tensor]:
+    """Shuffle the samples of an epoch and cut them into batches.
+
+    The order depends on seed and epoch alone, so a training that is taken up again needs to know
+    nothing of the epochs before. A single sample left over at the end joins the batch before it:
+    batch normalisation cannot learn from one alone.
+
+    Args:
+        rows: Indices of the training samples.
+        batch_size: Samples per batch.
+        seed: Of the training.
+        epoch: 1-based.
+    """
+    generator = torch.Generator().manual_seed(derive_seed(seed, epoch, _SHUFFLING))
+    # Drawn on the CPU, so that the order is the same on every device.
+    order = torch.randperm(len(rows), generator=generator).to(rows.device)
+    shuffled = rows[order]
+    batches = list(torch.split(shuffled, batch_size))
+    if len(batches) > 1 and batch_size > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches

@@ -1,0 +1,33 @@
+"""What several tests need: settings, a study in a real SQLite file, and an objective that is quick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunectl.config.schema import Search, Settings, Surroundings, TrainingRun
+
+
+@pytest.fixture
+def make_settings() -> Callable[..., Settings]:
+    """Return a maker of settings: a search space by dotted key, and what differs from the defaults."""
+
+    def make(space: Mapping[str, Any] | None = None, **study: Any) -> Settings:
+        default = {"training.learning_rate": {"type": "float", "low": 1e-4, "high": 1.0}}
+        search = {"study": study, "params_to_tune": default if space is None else space}
+        return Settings(
+            surroundings=Surroundings(),
+            run=TrainingRun(),
+            search=Search.model_validate(search),
+        )
+
+    return make
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    """Return the URL of a SQLite file that is not there yet."""
+    return f"sqlite:///{tmp_path / 'optuna' / 'study.db'}"

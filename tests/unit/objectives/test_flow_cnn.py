@@ -1,0 +1,345 @@
+from __future__ import annotations
+
+import datetime as dt
+import gc
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tunectl.artifacts.trial_dir import TrialDir
+from tunectl.config.schema import TrialConfig
+from tunectl.errors import DataError, DeviceError, ObjectiveError
+from tunectl.objectives import figures
+from tunectl.objectives.base import Objective, Outcome, TrialInterrupted, TrialPruned
+from tunectl.objectives.flow_cnn import FlowCnn
+from tunectl.training.architecture import Architecture
+from tunectl.training.data import Scaler, forget_datasets, split_indices
+from tunectl.training.models import FlowNet, build_from
+
+NAMES = ["gas_velocity", "gas_fraction", "a/b $x$ µ"]
+CURVES_AND_METRICS = {"learning_curves.png", "metrics.json"}
+
+
+@dataclass
+class Told:
+    """A trial's context that does as it is told."""
+
+    config: TrialConfig
+    project: Path
+    directory: TrialDir
+    device: str = "cpu"
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("test.flow_cnn"))
+    stop_at: int | None = None
+    stop_with: type[Exception] = TrialPruned
+    reported: dict[int, Mapping[str, float]] = field(default_factory=dict)
+
+    def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        self.reported[epoch] = metrics
+        if epoch == self.stop_at:
+            raise self.stop_with(f"epoch {epoch}")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_cache() -> None:
+    forget_datasets()
+
+
+def _write_data(folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    t = rng.uniform(0, 1, size=(40, 3))
+    time = np.linspace(0, 1, 48)
+    waves = np.sin(6 * time + 4 * t[:, :1, None]) * (0.5 + t[:, 1:2, None])
+    np.save(folder / "x.npy", np.repeat(waves, 4, axis=1) + rng.normal(0, 0.05, (40, 4, 48)))
+    np.save(folder / "t.npy", t * [10.0, 1.0, 5.0])
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return _write_data(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Told, Outcome]:
+    """Return a trial that came to its end, for tests that only look at what it left."""
+    context = _context(
+        _write_data(tmp_path_factory.mktemp("finished")),
+        training={"epochs": 6, "learning_rate": 0.02},
+    )
+    return context, _run(context)
+
+
+def _context(project: Path, **changes: Any) -> Told:
+    sections: dict[str, Any] = {
+        "dataset": {
+            "source": "npy",
+            "x_path": "x.npy",
+            "t_path": "t.npy",
+            "target_names": NAMES,
+            "downsample_factor": 2,
+        },
+        "model": {"hidden": 4},
+        "training": {"epochs": 4},
+        "study": {"name": "s", "metric": "val_mse", "direction": "minimize"},
+        "runtime": {"threads_per_worker": 1},
+        "number": 3,
+        "parameters": {},
+    }
+    stop = {key: changes.pop(key) for key in ("stop_at", "stop_with", "device") if key in changes}
+    for name, section in changes.items():
+        sections[name] = {**sections[name], **section}
+    started_at = dt.datetime(2026, 1, 31, 12, 0, 59)
+    directory = TrialDir.create(project / "outputs", started_at)
+    return Told(TrialConfig.model_validate(sections), project, directory, **stop)
+
+
+def _run(context: Told) -> Outcome:
+    return FlowCnn().run(context)
+
+
+def _left(directory: TrialDir) -> set[str]:
+    return {
+        str(path.relative_to(directory.path))
+        for path in directory.path.rglob("*")
+        if path.is_file()
+    }
+
+
+def _metrics(directory: TrialDir) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(directory.metrics_file.read_text(encoding="utf-8"))
+    return document
+
+
+def test_it_is_an_objective_with_four_metrics() -> None:
+    objective: Objective = FlowCnn()
+    assert dict(objective.metrics) == {
+        "val_mse": "minimize",
+        "val_mae": "minimize",
+        "val_rmse": "minimize",
+        "val_r2": "maximize",
+    }
+
+
+def test_asking_it_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; import tunectl.objectives.flow_cnn as f; f.FlowCnn().metrics; "
+        "print({'torch', 'matplotlib', 'sklearn', 'optuna'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_a_complete_trial_leaves_everything_and_nothing_half_written(
+    finished: tuple[Told, Outcome],
+) -> None:
+    context, _ = finished
+    assert _left(context.directory) == {
+        *CURVES_AND_METRICS,
+        "y_pred.npy",
+        "y_true.npy",
+        "scaling.json",
+        "model.json",
+        "evaluation_summary.txt",
+        "weights/model_simplecnn_real.pth",
+        "evaluation_plots/target_0_gas_velocity.png",
+        "evaluation_plots/target_1_gas_fraction.png",
+        "evaluation_plots/target_2_a_b_x.png",
+        "evaluation_plots/overview.png",
+    }
+
+
+def test_the_outcome_is_that_of_the_best_epoch_and_agrees_with_the_files(
+    finished: tuple[Told, Outcome],
+) -> None:
+    context, outcome = finished
+    document = _metrics(context.directory)
+
+    history = document["histories"]["val_mse"]
+    assert outcome.value == min(history) == document["val_mse"]
+    assert outcome.best_epoch == document["best_epoch"] == 1 + history.index(min(history))
+    assert outcome.epochs == len(history) == len(context.reported) == 6
+    assert {epoch: m["val_mse"] for epoch, m in context.reported.items()} == dict(
+        enumerate(history, 1)
+    )
+    assert set(outcome.metrics) == {
+        f"{split}_{name}" for split in ("val", "test") for name in ("mse", "mae", "rmse", "r2")
+    }
+    assert {name: document[name] for name in outcome.metrics} == dict(outcome.metrics)
+    assert dict(outcome.attributes) == {
+        f"target_{i}_r2": document["per_target"][name]["r2"] for i, name in enumerate(NAMES)
+    }
+
+
+def test_predictions_and_truth_are_the_test_split_in_own_units(
+    finished: tuple[Told, Outcome],
+) -> None:
+    context, outcome = finished
+    project = context.project
+    y_pred, y_true = (
+        np.load(file) for file in (context.directory.predictions_file, context.directory.truth_file)
+    )
+    test = split_indices(40, context.config.data_split).test
+    np.testing.assert_array_equal(y_true, np.load(project / "t.npy")[test].astype(np.float32))
+    assert y_pred.shape == y_true.shape == (6, 3)
+    assert np.mean((y_pred - y_true) ** 2) == pytest.approx(outcome.metrics["test_mse"], rel=1e-5)
+    per_target = _metrics(context.directory)["per_target"]["gas_velocity"]
+    assert np.mean(np.abs(y_pred - y_true)[:, 0]) == pytest.approx(per_target["mae"], rel=1e-5)
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_the_directory_is_enough_to_predict_again(
+    project: Path, normalize: bool, finished: tuple[Told, Outcome]
+) -> None:
+    context, _ = finished
+    if not normalize:
+        context = _context(project, training={"epochs": 1, "normalize_targets": False})
+        _run(context)
+    plan = json.loads(context.directory.model_file.read_text(encoding="utf-8"))
+    scaling = json.loads(context.directory.scaling_file.read_text(encoding="utf-8"))
+    assert plan["input_shape"] == [2, 24]
+    assert plan["target_names"] == NAMES
+
+    model = build_from(Architecture.from_json(plan)).eval()
+    model.load_state_dict(torch.load(context.directory.weights_file, weights_only=True))
+    x = np.load(project / "x.npy").astype(np.float32)
+    kept = [c for c in range(x.shape[1]) if c not in plan["drop_channels"]]
+    x = x[split_indices(40, context.config.data_split).test][:, kept]
+    x = x.reshape(len(x), len(kept), -1, plan["downsample_factor"]).mean(axis=3)
+    inputs = Scaler.from_json(scaling["inputs"])
+    x = (x - np.array(inputs.mean)[:, None]) / np.array(inputs.scale)[:, None]
+    with torch.inference_mode():
+        y = model(torch.tensor(x, dtype=torch.float32)).numpy()
+    if scaling["normalize_targets"]:
+        y = Scaler.from_json(scaling["targets"]).restore(y)
+    np.testing.assert_allclose(y, np.load(context.directory.predictions_file), rtol=1e-3, atol=1e-4)
+
+
+def test_the_same_configuration_gives_the_same_bits(project: Path) -> None:
+    one, other = (_context(project, training={"epochs": 2}) for _ in range(2))
+    assert _run(one) == _run(other)
+    assert _metrics(one.directory) == _metrics(other.directory)
+    assert one.directory.predictions_file.read_bytes() == (
+        other.directory.predictions_file.read_bytes()
+    )
+
+
+def test_a_pruned_trial_leaves_its_histories_and_no_evaluation(project: Path) -> None:
+    context = _context(project, stop_at=2)
+    with pytest.raises(TrialPruned, match="epoch 2"):
+        _run(context)
+    assert _left(context.directory) == CURVES_AND_METRICS
+    document = _metrics(context.directory)
+    assert len(document["histories"]["val_mse"]) == document["epochs"] == 2
+    assert document["val_mse"] == min(document["histories"]["val_mse"])
+    assert not [name for name in document if name.startswith("test_")]
+    assert "per_target" not in document
+
+
+def test_an_interrupted_trial_leaves_nothing_final(project: Path) -> None:
+    context = _context(project, stop_at=2, stop_with=TrialInterrupted)
+    with pytest.raises(TrialInterrupted):
+        _run(context)
+    assert _left(context.directory) == set()
+
+
+def test_a_diverged_trial_is_named_and_leaves_its_histories(project: Path) -> None:
+    context = _context(project, training={"learning_rate": 1e30, "optimizer": "sgd"})
+    with pytest.raises(ObjectiveError, match="epoch 1"):
+        _run(context)
+    assert _left(context.directory) == CURVES_AND_METRICS
+    assert _metrics(context.directory)["best_epoch"] is None
+
+
+@pytest.mark.parametrize("stop_at", [None, 1])
+def test_the_network_is_let_go_however_the_trial_ends(project: Path, stop_at: int | None) -> None:
+    kept: list[object] = []
+    try:
+        kept.append(_run(_context(project, stop_at=stop_at, training={"epochs": 1})))
+    except TrialPruned as error:
+        kept.append(error)  # whoever keeps the error must not keep the network
+    assert not [thing for thing in gc.get_objects() if type(thing) is FlowNet]
+
+
+def test_a_figure_that_fails_does_not_cost_the_trial(
+    project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no font")
+
+    monkeypatch.setattr(figures, "draw_learning_curves", fail)
+    monkeypatch.setattr(figures, "draw_predictions", fail)
+    context = _context(project)
+    with caplog.at_level(logging.WARNING):
+        _run(context)
+    assert context.directory.metrics_file.is_file()
+    assert "no learning curves: RuntimeError: no font" in caplog.text
+    assert "no evaluation plots" in caplog.text
+
+
+def test_a_target_that_is_constant_in_the_test_split_has_no_r2(project: Path) -> None:
+    t = np.load(project / "t.npy")
+    t[:, 1] = 0.5
+    np.save(project / "t.npy", t)
+    context = _context(project, training={"epochs": 1})
+    outcome = _run(context)
+    assert set(outcome.attributes) == {"target_0_r2", "target_2_r2"}
+    assert _metrics(context.directory)["per_target"]["gas_fraction"]["r2"] is None
+    assert "none" in context.directory.summary_file.read_text(encoding="utf-8")
+
+
+def test_the_summary_is_a_table_of_all_targets(finished: tuple[Told, Outcome]) -> None:
+    context, outcome = finished
+    text = context.directory.summary_file.read_text(encoding="utf-8")
+    assert "28 training, 6 validation, 6 test" in text
+    for words in ("gas_velocity", "m/s", "RMSE", "R²", f"{outcome.metrics['test_mae']:.4g}"):
+        assert words in text
+
+
+def test_parameters_that_do_not_fit_the_data_are_named(project: Path) -> None:
+    with pytest.raises(DataError) as raised:
+        _run(_context(project, dataset={"downsample_factor": 49}, training={"batch_size": 30}))
+    assert {problem.key for problem in raised.value.problems} == {
+        "dataset.downsample_factor",
+        "training.batch_size",
+    }
+
+
+def test_a_device_that_is_not_there(project: Path) -> None:
+    with pytest.raises(DeviceError, match="cuda:99"):
+        _run(_context(project, device="cuda:99"))
+
+
+def test_problems_are_those_of_configuration_and_data(project: Path) -> None:
+    run = _context(project).config
+    assert FlowCnn().problems(run, project) == []
+    (project / "t.npy").unlink()
+    assert [problem.key for problem in FlowCnn().problems(run, project)] == ["dataset.t_path"]
+
+
+def test_running_out_of_memory_says_what_needs_less(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(self: FlowNet, x: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(FlowNet, "forward", exhausted)
+    with pytest.raises(ObjectiveError, match=r"out of memory on cpu: .*batch_size"):
+        _run(_context(project))
+
+
+def test_images_are_read_by_the_2d_network(project: Path) -> None:
+    x = np.load(project / "x.npy").reshape(40, 4, 6, 8)
+    np.save(project / "x.npy", x)
+    context = _context(project, training={"epochs": 1})
+    _run(context)
+    plan = json.loads(context.directory.model_file.read_text(encoding="utf-8"))
+    assert (plan["kind"], plan["input_shape"]) == ("cnn2d", [2, 6, 4])

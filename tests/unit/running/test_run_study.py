@@ -1,0 +1,253 @@
+"""Trials from claim to end, with an objective that is quick and a real SQLite database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import optuna
+import pytest
+import yaml
+
+from tunectl.artifacts.study_dir import ProjectTree
+from tunectl.config.schema import Settings, TrainingRun
+from tunectl.errors import NoTrialSucceededError, Problem, StorageError
+from tunectl.objectives.base import Outcome, TrialContext
+from tunectl.running.coordinator import RunReport, run_study
+from tunectl.running.events import EpochEnded, Event, TrialEnded, TrialStarted
+from tunectl.running.launch import open_study
+from tunectl.running.worker import Workplace
+from tunectl.studies.budget import Budget
+
+Make = Callable[..., Settings]
+Body = Callable[[TrialContext], float]
+
+
+class Quick:
+    """An objective that does what a test says, three epochs of it.
+
+    Args:
+        body: Configuration → value of an epoch.
+    """
+
+    metrics: Mapping[str, str] = {"val_mse": "minimize"}
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+
+    def problems(self, run: TrainingRun, project: Path) -> list[Problem]:
+        return []
+
+    def run(self, context: TrialContext) -> Outcome:
+        value = 0.0
+        for epoch in (1, 2, 3):
+            value = self._body(context)
+            context.report(epoch, {"val_mse": value})
+        return Outcome(value=value, best_epoch=3, epochs=3, metrics={"val_mse": value})
+
+
+class Run:
+    """A project folder with one study, run as one process after another would."""
+
+    def __init__(self, project: Path, settings: Settings) -> None:
+        self.project = project
+        self.settings = settings
+        self.tree = ProjectTree.of(project, settings.surroundings)
+        self.url = f"sqlite:///{self.tree.optuna_dir}/study.db"
+        self.events: list[Event] = []
+
+    def study(self) -> optuna.Study:
+        return open_study(self.settings, self.url)
+
+    def go(self, body: Body, **budget: int) -> RunReport:
+        place = Workplace(
+            study=self.study(),
+            settings=self.settings,
+            tree=self.tree,
+            objective=Quick(body),
+            device="cpu",
+            storage_url=self.url,
+            observers=(self.events.append,),
+        )
+        return run_study(place, Budget(**budget))
+
+    def states(self) -> list[str]:
+        return [trial.state.name for trial in self.study().get_trials()]
+
+
+@pytest.fixture
+def run(tmp_path: Path, make_settings: Make) -> Run:
+    return Run(tmp_path, make_settings(name="quick"))
+
+
+def good(context: TrialContext) -> float:
+    return context.config.training.learning_rate
+
+
+def failing(context: TrialContext) -> float:
+    raise ValueError("a bad day")
+
+
+def interrupted(context: TrialContext) -> float:
+    raise KeyboardInterrupt
+
+
+def test_n_trials_brings_so_many_to_an_end_and_until_counts_what_is_there(run: Run) -> None:
+    run.go(good, n_trials=2)
+    run.go(good, until=3)
+    report = run.go(good, until=3)
+
+    assert run.states() == ["COMPLETE"] * 3
+    assert report.ended == ()
+
+
+def test_every_trial_has_a_directory_that_tells_the_truth(run: Run) -> None:
+    def body(context: TrialContext) -> float:
+        return failing(context) if context.config.number == 1 else good(context)
+
+    run.go(body, n_trials=2)
+
+    trials = run.study().get_trials()
+    for trial, state in zip(trials, ("complete", "failed"), strict=True):
+        folder = run.project / trial.user_attrs["output_dir"]
+        info = yaml.safe_load((folder / "trial_info.yaml").read_text())
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        assert (info["state"], info["number"], info["study"]) == (state, trial.number, "quick")
+        assert info["params"] == trial.params
+        assert config["training"]["learning_rate"] == trial.params["training.learning_rate"]
+        assert info["started_at"].endswith("Z")
+        assert (folder / "logs" / "trial.log").stat().st_size > 0
+    assert trials[1].user_attrs["error"] == "ValueError: a bad day"
+    assert (
+        "Traceback"
+        in (run.project / trials[1].user_attrs["output_dir"] / "logs/trial.log").read_text()
+    )
+
+
+def test_an_interrupted_trial_is_taken_up_under_its_own_number_and_parameters(run: Run) -> None:
+    run.go(good, n_trials=1)
+    with pytest.raises(KeyboardInterrupt):
+        run.go(interrupted, n_trials=1)
+    before = run.study().get_trials()[1]
+    assert before.state == optuna.trial.TrialState.RUNNING
+
+    run.go(good, until=3)
+
+    after = run.study().get_trials()
+    assert [trial.state.name for trial in after] == ["COMPLETE"] * 3
+    assert after[1].params == before.params
+    assert after[1].user_attrs["output_dir"] == before.user_attrs["output_dir"]
+    adopted = [e.number for e in run.events if isinstance(e, TrialStarted) and e.adopted]
+    assert adopted == [1]
+
+
+def test_a_trial_interrupted_after_an_epoch_reports_each_epoch_once(run: Run) -> None:
+    calls = 0
+
+    def once(context: TrialContext) -> float:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return 0.5
+
+    with pytest.raises(KeyboardInterrupt):
+        run.go(once, n_trials=1)
+    run.go(once, n_trials=1)
+
+    assert run.study().get_trials()[0].intermediate_values == {1: 0.5, 2: 0.5, 3: 0.5}
+    assert run.states() == ["COMPLETE"]
+
+
+def test_a_trial_whose_directory_is_gone_is_taken_up_with_a_new_one(run: Run) -> None:
+    import shutil
+
+    with pytest.raises(KeyboardInterrupt):
+        run.go(interrupted, n_trials=1)
+    shutil.rmtree(run.tree.outputs_root)
+
+    run.go(good, n_trials=1)
+
+    trial = run.study().get_trials()[0]
+    assert trial.state == optuna.trial.TrialState.COMPLETE
+    assert (run.project / trial.user_attrs["output_dir"] / "trial_info.yaml").is_file()
+
+
+def test_a_trial_that_another_process_runs_is_left_to_it(run: Run) -> None:
+    def nested(context: TrialContext) -> float:
+        if context.config.number == 0:
+            run.go(good, n_trials=1)
+        return good(context)
+
+    run.go(nested, n_trials=1)
+
+    numbers = [e.number for e in run.events if isinstance(e, TrialEnded)]
+    assert numbers[-1] == 0
+    assert set(numbers) == {0, 1, 2, 3}  # one more for each of the three epochs
+    assert run.states() == ["COMPLETE"] * 4
+
+
+def test_the_pruner_stops_a_hopeless_trial(tmp_path: Path, make_settings: Make) -> None:
+    pruner = {"name": "MedianPruner", "kwargs": {"n_startup_trials": 1, "n_warmup_steps": 2}}
+    run = Run(tmp_path, make_settings(name="quick", pruner=pruner))
+
+    run.go(lambda context: float(context.config.number), n_trials=2)
+
+    trial = run.study().get_trials()[1]
+    assert trial.state == optuna.trial.TrialState.PRUNED
+    assert list(trial.intermediate_values) == [1, 2]
+    assert trial.value == 1.0
+    folder = run.project / trial.user_attrs["output_dir"]
+    assert yaml.safe_load((folder / "trial_info.yaml").read_text())["state"] == "pruned"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_value_that_is_no_number_fails_the_trial(run: Run, value: float) -> None:
+    with pytest.raises(NoTrialSucceededError, match="val_mse is"):
+        run.go(lambda _: value, n_trials=1)
+
+    assert run.states() == ["FAIL"]
+
+
+def test_trials_that_fail_one_after_another_end_the_call(run: Run) -> None:
+    with pytest.raises(NoTrialSucceededError, match="5 × ValueError: a bad day"):
+        run.go(failing, until=20)
+
+    assert run.states() == ["FAIL"] * 5
+
+
+def test_a_full_disk_stops_the_study_and_fails_no_trial(run: Run) -> None:
+    def full(context: TrialContext) -> float:
+        raise OSError(28, "No space left on device", "y_pred.npy")
+
+    with pytest.raises(StorageError, match="No space left"):
+        run.go(full, n_trials=1)
+
+    assert run.states() == ["RUNNING"]
+
+
+def test_an_observer_that_fails_costs_no_trial(run: Run) -> None:
+    def broken(event: Event) -> None:
+        raise RuntimeError("the server is down")
+
+    place = Workplace(
+        study=run.study(),
+        settings=run.settings,
+        tree=run.tree,
+        objective=Quick(good),
+        device="cpu",
+        storage_url=run.url,
+        observers=(broken, run.events.append),
+    )
+    run_study(place, Budget(n_trials=1))
+
+    assert run.states() == ["COMPLETE"]
+    assert [e.epoch for e in run.events if isinstance(e, EpochEnded)] == [1, 2, 3]
+
+
+def test_trials_of_one_second_have_directories_of_their_own(run: Run) -> None:
+    run.go(good, n_trials=4)
+
+    folders = [trial.user_attrs["output_dir"] for trial in run.study().get_trials()]
+
+    assert len(set(folders)) == 4
