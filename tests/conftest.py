@@ -1,4 +1,4 @@
-"""What several tests need: settings, a study in a real SQLite file, and an objective that is quick."""
+"""What several tests need: settings, and the URL of a real SQLite file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tunectl.config.schema import Search, Settings, Surroundings, TrainingRun
 
 @pytest.fixture
 def make_settings() -> Callable[..., Settings]:
-    """Return a maker of settings: a search space by dotted key, and what differs from the defaults."""
+    """Return a maker of settings: a search space by dotted key, and what differs."""
 
     def make(space: Mapping[str, Any] | None = None, **study: Any) -> Settings:
         default = {"training.learning_rate": {"type": "float", "low": 1e-4, "high": 1.0}}

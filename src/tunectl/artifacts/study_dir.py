@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from tunectl.config.schema import STUDY_NAME, Surroundings
+from tunectl.errors import StorageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,26 @@ class ProjectTree:
     def best_info_file(self) -> Path:
         """Best trial of the study last tuned."""
         return self.optuna_dir / "best_trial_info.yaml"
+
+    def make_outputs_root(self) -> None:
+        """Make the root of the trial directories and try whether it can be written to.
+
+        Raises:
+            StorageError: it cannot.
+        """
+        try:
+            self.outputs_root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.outputs_root):
+                pass
+        except (FileExistsError, NotADirectoryError) as error:
+            raise StorageError(
+                f"no trial directory can be made in {self.outputs_root}: "
+                f"{error.filename} is a file, not a folder"
+            ) from error
+        except OSError as error:
+            raise StorageError(
+                f"no trial directory can be made in {self.outputs_root}: {error.strerror}"
+            ) from error
 
     def study(self, name: str) -> StudyDir:
         """Return the folder of a study; it need not exist."""

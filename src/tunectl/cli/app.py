@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import itertools
-import logging
 import re
 import sys
-import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.logging import RichHandler
 
 from tunectl import __version__
 from tunectl.cli import results, study, trial, tune, upkeep
+from tunectl.cli.logs import set_up_logging, shows_details
 from tunectl.cli.options import flag, option
 from tunectl.cli.render import stderr
 from tunectl.cli.session import Session
@@ -64,13 +63,17 @@ def root(
     version: Annotated[  # noqa: ARG001 - its callback does it
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            metavar="",
+            help="Print the version.",
         ),
     ] = False,
 ) -> None:
     """Run hyperparameter studies that nothing can spoil."""
     context.obj = Session(project=project.absolute(), verbosity=verbose, quiet=quiet)
-    _set_up_logging(context.obj)
+    set_up_logging(verbosity=verbose, quiet=quiet)
 
 
 def main() -> None:
@@ -81,6 +84,7 @@ def main() -> None:
 def run() -> int:
     """Run the program; return its exit code."""
     set_up_signals()
+    _accept_all_characters()
     try:
         app(args=hoist_globals(sys.argv[1:]))
     except SystemExit as end:
@@ -110,31 +114,24 @@ def hoist_globals(arguments: list[str]) -> list[str]:
             rest += [argument, *waiting]
         elif argument in ("-C", "--project"):
             first += [argument, *itertools.islice(waiting, 1)]
-        elif re.fullmatch(r"-v+|-q|--verbose|--quiet|--project=.*", argument):
+        elif re.fullmatch(r"-v+|-q|-C.+|--verbose|--quiet|--project=.*", argument):
             first.append(argument)
         else:
             rest.append(argument)
     return [*first, *rest]
 
 
-def _set_up_logging(session: Session) -> None:
-    level = logging.ERROR if session.quiet else logging.WARNING
-    level = {0: level, 1: logging.INFO}.get(session.verbosity, logging.DEBUG)
-    handler = RichHandler(
-        level=level, console=stderr(), show_time=False, show_path=False, markup=False
-    )
-    logger = logging.getLogger("tunectl")
-    logger.handlers = [handler]
-    logger.setLevel(logging.DEBUG)
-    logger.propagate = False
-    if session.verbosity < 2:
-        warnings.simplefilter("ignore")
+def _accept_all_characters() -> None:
+    """Print a question mark for what the terminal's character set does not have, and go on."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _report(error: Exception) -> None:
     """Say what went wrong in the user's words; a traceback only with -vv."""
     console = stderr()
-    if any(handler.level <= logging.DEBUG for handler in logging.getLogger("tunectl").handlers):
+    if shows_details():
         console.print_exception()
     known = isinstance(error, TunectlError)
     text = str(error) if known else f"{type(error).__name__}: {error}"

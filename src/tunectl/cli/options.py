@@ -36,7 +36,7 @@ StudyOption = Annotated[
 ]
 StudyArgument = Annotated[
     str | None,
-    typer.Argument(metavar="[NAME]", help="The study. Default: that of optuna_params.yaml."),
+    typer.Argument(metavar="NAME", help="The study. Default: that of optuna_params.yaml."),
 ]
 StorageOption = Annotated[
     str | None,

@@ -148,8 +148,9 @@ def ended_text(event: TrialEnded, metric: str) -> Text:
     line = Text(f"trial {event.number:<3} ")
     line.append(f"{event.state:<8}", style=STATE_STYLES[event.state])
     if event.value is not None:
-        line.append(f" {metric} {number(event.value)}")
-    line.append(f", {event.epochs} epochs in {duration(event.duration_s)}")
+        line.append(f" {metric} {number(event.value)},")
+    epochs = "1 epoch" if event.epochs == 1 else f"{event.epochs} epochs"
+    line.append(f" {epochs} in {duration(event.duration_s)}")
     if event.is_best:
         line.append("  best", style="bold green")
     if event.error:

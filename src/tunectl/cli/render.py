@@ -32,9 +32,17 @@ STATE_STYLES = {
 PIPE_WIDTH = 200
 
 
+class ResultsConsole(Console):
+    """A console whose reader may go away, as `head` does, without that being a failure."""
+
+    def on_broken_pipe(self) -> None:
+        """End the program quietly."""
+        close_pipe()
+
+
 def stdout() -> Console:
     """Return the console of results."""
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+    return ResultsConsole(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
 
 
 def stderr() -> Console:
@@ -113,7 +121,7 @@ def trial_table(trials: Sequence[TrialSummary], best: int | None, metric: str) -
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("trial", "state", metric, "epochs", "time", "directory"):
         right = name in ("trial", metric, "epochs", "time")
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
+        table.add_column(escape(name), justify="right" if right else "left", overflow="fold")
     for trial in trials:
         star = "*" if trial.number == best else " "
         place = trial.output_dir or ""
@@ -123,7 +131,7 @@ def trial_table(trials: Sequence[TrialSummary], best: int | None, metric: str) -
             number(trial.value),
             str(trial.epochs),
             duration(trial.duration_s),
-            f"{place}  {trial.error}" if trial.error else place,
+            Text(f"{place}  {trial.error}" if trial.error else place),
         )
     return table
 
@@ -186,7 +194,7 @@ def overview_table(studies: Sequence[StudyOverview]) -> Table:
         created = f"{one.created_at:%Y-%m-%d %H:%M} UTC" if one.created_at else "unknown"
         goal = f"{one.direction} {one.metric}"
         table.add_row(
-            escape(one.name), goal, number(one.best_value), states_text(one.states), created
+            Text(one.name), Text(goal), number(one.best_value), states_text(one.states), created
         )
     return table
 

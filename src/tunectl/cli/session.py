@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from tunectl.cli.logs import set_up_logging
 from tunectl.errors import ConfigError, Problem, StudyNotFoundError, TrialNotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from tunectl.artifacts.study_dir import ProjectTree
     from tunectl.config.load import Loaded
-    from tunectl.config.schema import Settings
+    from tunectl.config.schema import Section, Settings, Surroundings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +103,7 @@ def load_settings(
     given = {"config": config, "params": params, "optuna_params": optuna_params}
     files = Files(**{name: path for name, path in given.items() if path is not None})
     loaded = load(session.project, files=files, overrides=overrides)
+    _apply_log_level(session, loaded.settings.surroundings)
     wanted = {key: value for key, value in (options or {}).items() if value is not None}
     return _with_options(loaded, wanted) if wanted else loaded
 
@@ -119,6 +121,7 @@ def open_store(session: Session, storage: str | None, settings: Settings | None 
     from tunectl.studies.storage import open_storage
 
     surroundings = settings.surroundings if settings else load_surroundings(session.project)
+    _apply_log_level(session, surroundings)
     if storage is not None:
         update = surroundings.storage.model_copy(update={"url": storage})
         surroundings = surroundings.model_copy(update={"storage": update})
@@ -196,24 +199,35 @@ def _with_options(loaded: Loaded, options: Mapping[str, Any]) -> Loaded:
     """Put options over what the files say, validated like them."""
     import dataclasses
 
-    from pydantic import ValidationError
-
     from tunectl.config.schema import Settings
 
-    tree = loaded.settings.model_dump()
+    settings, tree = loaded.settings, loaded.settings.model_dump()
+    problems: list[Problem] = []
     for key, value in options.items():
         section, leaf = key.split(".")
         tree[ROOTS[section]][section][leaf] = value
+        model = type(getattr(getattr(settings, ROOTS[section]), section))
+        problems += _problems_of(model, tree[ROOTS[section]][section], section)
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    return dataclasses.replace(loaded, settings=Settings.model_validate(tree))
+
+
+def _problems_of(model: type[Section], values: Mapping[str, Any], section: str) -> list[Problem]:
+    from pydantic import ValidationError
+
+    from tunectl.config.wording import findings
+
     try:
-        settings = Settings.model_validate(tree)
+        model.model_validate(dict(values))
     except ValidationError as error:
-        raise ConfigError(
-            [
-                Problem(
-                    key=".".join(str(part) for part in one["loc"][1:]),
-                    message=str(one["msg"]).removeprefix("Value error, "),
-                )
-                for one in error.errors()
-            ]
-        ) from error
-    return dataclasses.replace(loaded, settings=settings)
+        return [
+            Problem(key=f"{section}.{one.key}" if one.key else section, message=one.message)
+            for one in findings(error, section)
+        ]
+    return []
+
+
+def _apply_log_level(session: Session, surroundings: Surroundings) -> None:
+    level = surroundings.logging.level
+    set_up_logging(verbosity=session.verbosity, quiet=session.quiet, level=level)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+import threading
 from types import FrameType
+
+AGAIN_S = 0.05
 
 
 class Terminated(BaseException):
@@ -24,7 +29,25 @@ def set_up_signals() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup asked for just that
         signal.signal(signal.SIGHUP, _terminate)
+    sys.unraisablehook = _unraisable
 
 
 def _terminate(signal_number: int, _: FrameType | None) -> None:
     raise Terminated(signal_number)
+
+
+def _unraisable(lost: sys.UnraisableHookArgs) -> None:
+    """Send a signal once more that came in a destructor or the like, where nothing can be raised.
+
+    Python would print it and go on, and the user would wait for an end that does not come.
+    """
+    if isinstance(lost.exc_value, Terminated):
+        signal_number = lost.exc_value.signal_number
+    elif isinstance(lost.exc_value, KeyboardInterrupt):
+        signal_number = signal.SIGINT
+    else:
+        sys.__unraisablehook__(lost)
+        return
+    again = threading.Timer(AGAIN_S, os.kill, (os.getpid(), signal_number))
+    again.daemon = True
+    again.start()

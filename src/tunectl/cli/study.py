@@ -59,7 +59,7 @@ def create(
         optuna_params=optuna_params,
         options={"study.name": name, "storage.url": storage},
     )
-    refuse_problems(loaded, session.project)
+    refuse_problems(session, loaded)
     store = open_store(session, None, loaded.settings)
     wanted = loaded.settings.search.study.name
     with storage_errors(store.url):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,7 +25,7 @@ from tunectl.cli.options import (
 from tunectl.cli.render import best_view, show, states_text, stderr, target_table
 from tunectl.cli.session import Session, Store, load_settings, open_store, session_of
 from tunectl.cli.signals import Terminated
-from tunectl.errors import ConfigError, DataError, UsageError
+from tunectl.errors import ConfigError, DataError, TunectlError, UsageError
 
 if TYPE_CHECKING:
     import optuna
@@ -83,7 +83,7 @@ def tune(
 
     Without --n-trials and --until it runs until the study has study.n_trials finished trials.
     """
-    from tunectl.running.launch import open_study
+    from tunectl.running.launch import check_machine, open_study, remove_old_study
 
     session = session_of(context)
     loaded = load_settings(
@@ -101,9 +101,12 @@ def tune(
         },
     )
     budget = budget_of(loaded.settings, n_trials, until)
-    refuse_problems(loaded, session.project)
+    refuse_problems(session, loaded)
     store = open_store(session, None, loaded.settings)
-    opened = open_study(loaded.settings, store.url, fresh=fresh)
+    check_machine(loaded.settings, store.tree)
+    if fresh:
+        remove_old_study(loaded.settings, store.url, store.tree)
+    opened = open_study(loaded.settings, store.url)
     limit_s = timeout if timeout is not None else loaded.settings.search.study.timeout
     run_and_report(session, store, opened, loaded.settings, budget, limit_s)
 
@@ -123,7 +126,7 @@ def budget_of(settings: Settings, n_trials: int | None, until: int | None) -> Bu
     return Budget(until=until if until is not None else settings.search.study.n_trials)
 
 
-def refuse_problems(loaded: Loaded, project: Path) -> None:
+def refuse_problems(session: Session, loaded: Loaded) -> None:
     """Make sure that configuration and data are good before anything is stored.
 
     Raises:
@@ -131,9 +134,9 @@ def refuse_problems(loaded: Loaded, project: Path) -> None:
     """
     from tunectl.running.launch import examine
 
-    findings = examine(loaded.settings, project)
-    for warning in findings.warnings:
-        stderr().print(Text(f"warning: {loaded.place(warning)}", style="yellow"))
+    findings = examine(loaded.settings, session.project)
+    for warning in () if session.quiet else findings.warnings:
+        stderr().print(Text(f"warning: {loaded.place(warning)}", style="yellow"), soft_wrap=True)
     if findings.config:
         raise ConfigError([loaded.place(one) for one in (*findings.config, *findings.data)])
     if findings.data:
@@ -171,16 +174,30 @@ def run_and_report(
     try:
         with display:
             report = run_study(place, budget, timeout_s)
-    except (KeyboardInterrupt, Terminated) as told:
-        code = told.exit_code if isinstance(told, Terminated) else 130
-        again = f"tunectl study resume {shlex.quote(study.study_name)}"
-        console.print(Text(f"stopped; everything is saved. Go on with: {again}"), soft_wrap=True)
-        raise typer.Exit(code) from None
-    finally:
-        summary = refresh(study, store.tree, store.shown_url)
+    except BaseException as end:
+        code = _exit_code_of(end)
+        if code is not None:
+            console.print(Text(_stopped_text(study.study_name)), soft_wrap=True)
+        with suppress(TunectlError):  # what ended it is what the user must read
+            refresh(study, store.tree, store.shown_url)
+        if code is not None:
+            raise typer.Exit(code) from None
+        raise
+    summary = refresh(study, store.tree, store.shown_url)
     if report.timed_out:
         console.print(Text("the time is over; the study can go on at any time"))
     _show_end(store, summary)
+
+
+def _exit_code_of(end: BaseException) -> int | None:
+    """Return the exit code of being told to stop, None for anything that went wrong."""
+    if isinstance(end, Terminated):
+        return end.exit_code
+    return 130 if isinstance(end, KeyboardInterrupt) else None
+
+
+def _stopped_text(name: str) -> str:
+    return f"stopped; everything is saved. Go on with: tunectl study resume {shlex.quote(name)}"
 
 
 def _show_end(store: Store, summary: StudySummary) -> None:

@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
 def init(
     context: typer.Context,
     directory: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="Where. Default: the project folder.")
+        Path | None, typer.Argument(metavar="DIR", help="Where. Default: the project folder.")
     ] = None,
     force: Annotated[bool, flag("--force", help="Replace files that are there.")] = False,
 ) -> None:
@@ -72,7 +72,7 @@ def init(
 def demo(
     context: typer.Context,
     directory: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="Where. Default: data/demo.")
+        Path | None, typer.Argument(metavar="DIR", help="Where. Default: data/demo.")
     ] = None,
     layout: Annotated[
         Layout, option("--layout", help="1d: (N, 4, pulses); 2d: (N, 4, pulses, time).")

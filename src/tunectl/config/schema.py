@@ -171,7 +171,9 @@ class Training(Section):
     batch_size: int = Field(4, ge=1, description="samples per step")
     learning_rate: float = Field(1e-3, gt=0, description="step size of the optimiser")
     weight_decay: float = Field(1e-5, ge=0, description="L2 penalty (decoupled for adamw)")
-    optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="adam, adamw or sgd")
+    optimizer: Literal["adam", "adamw", "sgd"] = Field(
+        "adam", description="adam, adamw or sgd (momentum 0.9)"
+    )
     seed: int = Field(42, ge=0, lt=2**32, description="initial weights, shuffling and dropout")
     num_workers: int = Field(
         0, ge=0, description="kept for older files; data are in memory, so it has no effect"

@@ -1,4 +1,4 @@
-"""What is in the pipe: slugs of gas, beads and eddies, as frozen patterns that the flow carries past.
+"""What is in the pipe: slugs of gas, beads and eddies, as frozen patterns that the flow carries.
 
 Each pattern is drawn once per recording along the pipe and then only moved, each at its own speed
 (Taylor's hypothesis of frozen turbulence, 1938). This module knows nothing of ultrasound.
@@ -43,10 +43,10 @@ class Slugs:
     def draw(cls, state: FlowState, length_m: float, random: np.random.Generator) -> Slugs:
         """Draw slugs for a length of pipe, 0 to `length_m`.
 
-        A slug's cross-section holds the share r of gas, more in faster gas; with slugs of gas and of
-        water alternating, the slugs' share of the length is β = α_g / r, so that the mean gas fraction
-        is the state's. The rounding of the nose is left out of that balance. The film follows from
-        r = (1 − 2 δ / D)².
+        A slug's cross-section holds the share r of gas, more where there is more gas. Slugs of gas
+        and of water alternate, and those of gas have the share β = α_g / r of the length, so that
+        the mean gas fraction is the state's; the rounding of the noses is left out of that balance.
+        The film's thickness δ follows from r = (1 − 2 δ / D)².
         """
         if state.gas_fraction == 0:
             return cls(np.empty(0), np.empty(0), 0.0)
@@ -62,18 +62,18 @@ class Slugs:
         return cls(noses, noses + gas_m, PIPE_DIAMETER_M / 2 * (1 - float(np.sqrt(share))))
 
     def behind(self, passed_m: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return for each place the distances to the last nose and to the last tail before it, m.
+        """Return the distances behind the last slug's nose and tail.
 
         Args:
             passed_m: Lengths that have passed, any shape.
 
         Returns:
-            Distance behind the nose, and behind the tail: negative inside a slug. Both infinite
-            where no slug has passed.
+            Distance behind the nose and behind the tail, m; the latter is negative inside a slug.
+            Both are infinite where there are no slugs.
         """
-        last = np.searchsorted(self.noses_m, passed_m, side="right") - 1
         if self.noses_m.size == 0:
             return np.full_like(passed_m, np.inf), np.full_like(passed_m, np.inf)
+        last = np.searchsorted(self.noses_m, passed_m, side="right") - 1
         return passed_m - self.noses_m[last], passed_m - self.tails_m[last]
 
 
@@ -97,8 +97,8 @@ class Beads:
     ) -> Beads:
         """Draw beads for a length of pipe, `-width_m` to `length_m`.
 
-        Their number is Poisson's, with the mean c · D · b · length / V for a share c of the slurry, a beam
-        of width b through the diameter D, and a mean volume V = π / 6 · E[d³].
+        Their number is Poisson's, with the mean c · D · b · length / V for a share c of the slurry,
+        a beam of width b through the diameter D, and a mean volume V = π / 6 · E[d³].
         """
         low, high = BEAD_DIAMETER_M
         volume = np.pi / 6 * (high**4 - low**4) / (4 * (high - low))

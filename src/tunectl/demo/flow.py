@@ -1,7 +1,7 @@
 """Operating points of the rig: superficial velocities and volume fractions that belong together.
 
-Upward flow of water, air and beads in a vertical pipe, in steady state. This module knows nothing of
-ultrasound, of arrays of signals or of files.
+Upward flow of water, air and beads in a vertical pipe, in steady state. This module knows nothing
+of ultrasound, of arrays of signals or of files.
 """
 
 from __future__ import annotations
@@ -129,12 +129,12 @@ def solid_velocity(liquid_velocity: float, alpha_g: float, beads: float) -> floa
 
 
 def gas_fraction(liquid_velocity: float, gas_velocity: float, beads: float) -> float:
-    """Return the gas fraction after the drift-flux law, j_g / α_g = 1.096 (j_s + j_g + j_l) + 0.995.
+    """Return the gas fraction after the drift-flux law.
 
-    The law's form is that of Nicklin, Wilkes & Davidson (1962) and Zuber & Findlay (1965); the two
-    numbers were measured on the rig. As j_s depends on α_g a little (see `solid_velocity`), the law
-    is a quadratic, a α_g² + b α_g − j_g = 0, whose positive root is taken in the form without
-    cancellation.
+    The law is j_g / α_g = 1.096 (j_s + j_g + j_l) + 0.995. Its form is that of Nicklin, Wilkes
+    & Davidson (1962) and Zuber & Findlay (1965); its two numbers were fitted to a rig's data.
+    As j_s depends on α_g a little (see `solid_velocity`), it is a quadratic,
+    a α_g² + b α_g − j_g = 0; its positive root is taken in the form without cancellation.
 
     Args:
         liquid_velocity: Superficial velocity of the water j_l, m/s.

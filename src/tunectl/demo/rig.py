@@ -1,21 +1,23 @@
 """The rig: ultrasonic pulse echoes from a pipe with slugs of gas, beads and water in it.
 
-Two transducers stand 9 mm apart along the pipe and listen across it. Each pulse is a column of echoes
-(all delays from the transducer's face):
+Two transducers stand 9 mm apart along the pipe and listen across it. Each pulse brings back (delays
+from the transducer's face):
 
-- the pipe wall's two faces at 6.7 and 8.9 µs, always;
-- water conducts: the far wall's two faces at 44 and 46.5 µs (8.9 µs + 2 · 26 mm / 1480 m/s = 44.0 µs);
-- gas reflects everything: while a slug of gas passes, the far wall is missing and a strong echo stands
-  at the gas surface, at 8.9 µs + 2 δ / c for a film of water δ;
+- the near wall's two faces at 6.7 and 8.9 µs, always;
+- where water conducts, the far wall's two faces at 44 and 46.5 µs (8.9 µs + 2 · 26 mm / 1480 m/s
+  = 44.0 µs);
+- gas reflects everything: while a slug of gas passes, the far wall is missing and a strong echo
+  stands at the gas surface, at 8.9 µs + 2 δ / c behind a film of water δ;
 - beads scatter (weak echoes at their depths) and take from the far wall's echo.
 
-The pattern of slugs is carried past both transducers at the slugs' own speed, U = j_g / α_g, the beads'
-at that of the beads and the turbulence's at that of the water (frozen patterns, Taylor 1938): the delay
-between the two transducers carries velocity, the share of time without a far wall carries gas fraction.
+The slugs pass both transducers at their own speed, U = j_g / α_g, the beads at theirs and the
+turbulence at the water's: the delay between the transducers carries velocity, the share of time
+without a far wall carries gas fraction.
 
-What is simpler than a real rig: the slugs of water are 3 pipe diameters long, where developed ones have
-8 to 16 (Taitel, Barnea & Dukler 1980), so that a short recording holds several; the envelope of the
-echoes is recorded, as 128 samples in 48 µs cannot hold the 4 MHz carrier; echoes do not echo again.
+What is simpler than a real rig: the slugs of water are 3 pipe diameters long, where developed ones
+have 8 to 16 (Taitel, Barnea & Dukler 1980), so that a short recording holds several; the envelope
+of the echoes is recorded, as 128 samples in 48 µs cannot hold the 4 MHz carrier; echoes do not echo
+again.
 
 This module knows nothing of files, of training or of the configuration.
 """
@@ -71,7 +73,7 @@ FAR_WALL_GATE_US = (42.5, 48.0)
 GAS_SURFACE_GATE_US = (9.75, 28.0)
 
 BEAD_ECHO_V = 0.12
-BEAD_SHADOW = 0.06
+BEAD_SHADOW = 0.12
 EDDY_STRENGTH = 0.15  # of the far wall's echo
 RIPPLE_STRENGTH = 0.15  # of the film's thickness
 WAKE_STRENGTH = 0.4  # of the far wall's echo, right behind a slug: small bubbles
@@ -100,19 +102,19 @@ class Recording:
 def simulate(layout: Layout, samples: int, seed: int) -> Recording:
     """Record many operating points.
 
-    Both layouts are views of one simulation: the same seed gives the same flows and the same echoes.
-    Sample i depends on the seed and on i alone, not on how many samples are asked for.
+    Both layouts are views of one simulation: the same seed gives the same flows and echoes. Sample
+    i depends on the seed and on i alone, not on how many samples are asked for.
 
     Args:
-        layout: `2d`, the echo envelope within each pulse; or `1d`, one number per pulse: the energy in
-            the far wall's gate less that in the gas surface's gate.
+        layout: `2d`, the echo envelope within every second pulse; or `1d`, one number for every
+            pulse: the energy in the far wall's gate less that in the gas surface's gate.
         samples: Number of recordings, 1 to `MAX_SAMPLES`.
         seed: 0 or more.
 
     Raises:
         UsageError: an argument is out of its range.
     """
-    _check(layout, samples, seed)
+    check_arguments(layout, samples, seed)
     states = operating_points(samples, seed)
     shape = (PULSES,) if layout == "1d" else (PULSES // PULSE_STEP_2D, TIMES)
     x = np.empty((samples, CHANNELS, *shape), dtype=np.float32)
@@ -123,6 +125,16 @@ def simulate(layout: Layout, samples: int, seed: int) -> Recording:
         x[index, 1::2] = np.clip(rubbish * RUBBISH_LIMIT, -RUBBISH_LIMIT, RUBBISH_LIMIT)
         x[index, 0::2] = gated_energy(envelope) if layout == "1d" else envelope[:, ::PULSE_STEP_2D]
     return Recording(x, np.asarray([state.targets for state in states], dtype=np.float32))
+
+
+def check_arguments(layout: str, samples: int, seed: int) -> None:
+    """Raise UsageError for arguments that `simulate` cannot take."""
+    if layout not in get_args(Layout):
+        raise UsageError(f"layout {layout!r} is unknown; valid: {', '.join(get_args(Layout))}")
+    if not 1 <= samples <= MAX_SAMPLES:
+        raise UsageError(f"samples must be 1 to {MAX_SAMPLES}, not {samples}")
+    if seed < 0:
+        raise UsageError(f"seed must be 0 or more, not {seed}")
 
 
 def record(state: FlowState, random: np.random.Generator) -> FloatArray:
@@ -141,7 +153,7 @@ def record(state: FlowState, random: np.random.Generator) -> FloatArray:
     for place_m in (0.0, TRANSDUCER_SPACING_M):
         noise = random.standard_normal((2, PULSES, TIMES)) * NOISE_V
         signals.append(coupling * pipe.echoes(place_m) + noise[0] + 1j * noise[1])
-    return np.minimum(np.abs(np.stack(signals)), MAX_VOLTAGE)
+    return np.asarray(np.minimum(np.abs(np.stack(signals)), MAX_VOLTAGE))
 
 
 def gated_energy(envelope: FloatArray) -> FloatArray:
@@ -151,7 +163,7 @@ def gated_energy(envelope: FloatArray) -> FloatArray:
         envelope: Echoes (…, pulse, time), V.
 
     Returns:
-        (…, pulse): high while water conducts to the far wall, below zero while gas stands before it.
+        (…, pulse): above zero while water conducts to the far wall, below while gas is before it.
     """
     energy = envelope**2 * US_PER_TIME
     delay_us = np.arange(TIMES) * US_PER_TIME
@@ -177,8 +189,8 @@ class _Pipe:
         return cls(state, slugs, beads, Eddies.draw(random))
 
     def echoes(self, place_m: float) -> ComplexArray:
-        """Return what a transducer at `place_m` along the pipe hears, complex (pulse, time), in V."""
-        moments_s = np.arange(PULSES) / PULSE_RATE_HZ
+        """Return what a transducer at `place_m` along the pipe hears, complex (pulse, time), V."""
+        moments_s = _moments_s()
         nose_m, tail_m = self.slugs.behind(self.state.bubble_velocity * moments_s - place_m)
         ripple = self.eddies.at(self.state.water_speed * moments_s - place_m)
         gas = tail_m < 0
@@ -194,7 +206,7 @@ class _Pipe:
 
     def _add_beads(self, echoes: _Echoes, place_m: float, gas: npt.NDArray[np.bool_]) -> FloatArray:
         """Add the beads' echoes and return what they leave of the far wall's, per pulse."""
-        passed_m = self.state.bead_speed * np.arange(PULSES) / PULSE_RATE_HZ - place_m
+        passed_m = self.state.bead_speed * _moments_s() - place_m
         pulse, bead = self.beads.within(passed_m, BEAM_WIDTH_M)
         seen = ~gas[pulse]
         pulse, bead = pulse[seen], bead[seen]
@@ -202,7 +214,7 @@ class _Pipe:
         weight = np.exp(-(off_axis**2)) * (self.beads.sizes_m[bead] / BEAD_DIAMETER_M[1]) ** 2
         delay_us = NEAR_WALL_US[1] + _round_trip_us(self.beads.depths_m[bead])
         echoes.add(pulse, delay_us, BEAD_ECHO_V * weight)
-        return np.exp(-BEAD_SHADOW * np.bincount(pulse, weight, minlength=PULSES))
+        return np.asarray(np.exp(-BEAD_SHADOW * np.bincount(pulse, weight, minlength=PULSES)))
 
 
 class _Echoes:
@@ -252,18 +264,13 @@ class _Echoes:
         self.add(pulse, NEAR_WALL_US[1] + _round_trip_us(depth_m), GAS_SURFACE_V * (1 - nose / 2))
 
 
+def _moments_s() -> FloatArray:
+    return np.arange(PULSES, dtype=np.float64) / PULSE_RATE_HZ
+
+
 def _round_trip_us(depth_m: FloatArray) -> FloatArray:
     return 2.0e6 * depth_m / SOUND_SPEED_M_S
 
 
 def _generator(seed: int, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(index,))))
-
-
-def _check(layout: str, samples: int, seed: int) -> None:
-    if layout not in get_args(Layout):
-        raise UsageError(f"layout {layout!r} is unknown; valid: {', '.join(get_args(Layout))}")
-    if not 1 <= samples <= MAX_SAMPLES:
-        raise UsageError(f"samples must be 1 to {MAX_SAMPLES}, not {samples}")
-    if seed < 0:
-        raise UsageError(f"seed must be 0 or more, not {seed}")

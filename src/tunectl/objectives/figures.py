@@ -128,11 +128,11 @@ def _overview(
     for spare in axes[len(names) :]:
         spare.set_axis_off()
     figure.subplots_adjust(
-        left=0.75 / width,
+        left=0.95 / width,
         right=1 - 0.2 / width,
         top=1 - 0.4 / height,
         bottom=0.6 / height,
-        wspace=0.28,
+        wspace=0.36,
         hspace=0.3,
     )
     return figure

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import tempfile
 import time
 from dataclasses import dataclass
 
@@ -76,12 +75,9 @@ def run_study(place: Workplace, budget: Budget, timeout_s: float | None = None) 
 
 def _open_claims(place: Workplace, budget: Budget) -> Claims:
     lock_file = place.tree.study(place.study.study_name).lock_file
+    place.tree.make_outputs_root()  # find out now, not after a trial has been asked for
     try:
         lock_file.parent.mkdir(parents=True, exist_ok=True)
-        place.tree.outputs_root.mkdir(parents=True, exist_ok=True)
-        # Find out now, not after a trial has been asked for.
-        with tempfile.TemporaryFile(dir=place.tree.outputs_root):
-            pass
     except OSError as error:
         raise StorageError(f"cannot write to {error.filename}: {error.strerror}") from error
     return Claims(

@@ -28,12 +28,12 @@ from tunectl.studies.lifecycle import (
     changed_settings,
     check_fit,
     create_study,
-    delete_study,
     load_study,
     store_settings,
     stored_settings,
     study_names,
 )
+from tunectl.studies.removal import remove_study
 from tunectl.studies.storage import open_storage, storage_errors
 
 log = logging.getLogger(__name__)
@@ -101,13 +101,38 @@ def examine(settings: Settings, project: Path) -> Findings:
     )
 
 
-def open_study(settings: Settings, url: str, *, fresh: bool = False) -> optuna.Study:
+def check_machine(settings: Settings, tree: ProjectTree) -> None:
+    """Make sure that trials can run and leave something, before the database is touched.
+
+    Raises:
+        DeviceError: the device asked for is not on this machine.
+        StorageError: trial directories cannot be made.
+    """
+    from tunectl.training.device import resolve_device
+
+    resolve_device(settings.surroundings.runtime.device)
+    tree.make_outputs_root()
+
+
+def remove_old_study(settings: Settings, url: str, tree: ProjectTree) -> None:
+    """Delete the study that the settings name, if there is one; trial directories stay.
+
+    Raises:
+        StorageError: one of its trials is running, or the database cannot be used.
+    """
+    name = settings.search.study.name
+    storage = open_storage(url, create=False)
+    with storage_errors(url):
+        if storage is not None and name in study_names(storage):
+            remove_study(storage, load_study(storage, name), tree, artifacts=False)
+
+
+def open_study(settings: Settings, url: str) -> optuna.Study:
     """Return the study that the settings name, created if there is none, ready to run trials.
 
     Args:
         settings: What the user wrote; it becomes the study's stored configuration.
         url: The database's URL.
-        fresh: Delete a study of that name first.
 
     Raises:
         SpaceMismatchError: the stored search space differs; nothing was changed.
@@ -116,11 +141,7 @@ def open_study(settings: Settings, url: str, *, fresh: bool = False) -> optuna.S
     name = settings.search.study.name
     storage = _open(url)
     with storage_errors(url):
-        exists = name in study_names(storage)
-        if exists and fresh:
-            delete_study(storage, name)
-            exists = False
-        if not exists:
+        if name not in study_names(storage):
             return create_study(storage, settings)
         study = load_study(storage, name, settings)
         check_fit(study, settings)

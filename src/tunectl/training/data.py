@@ -180,6 +180,7 @@ def load_dataset(dataset: Dataset, project: Path) -> Samples:
 
     Raises:
         DataError: with everything that is wrong with the files.
+        StorageError: the demonstration data cannot be written.
     """
     with _cache_lock:
         key = _cache_key(dataset, find_files(dataset, project))

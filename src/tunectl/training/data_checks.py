@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunectl.config.schema import N_TARGET_WEIGHTS, TrainingRun
-from tunectl.errors import DataError, Problem
+from tunectl.errors import Problem
 from tunectl.training.architecture import MIN_LENGTH, narrowest_positions, resolve_kind
 from tunectl.training.data import downsample_problems, split_sizes
 from tunectl.training.data_files import OpenDataset, find_value_problems, open_dataset
@@ -38,11 +38,11 @@ def find_problems(run: TrainingRun, project: Path, *, look_at_values: bool = Tru
 
     Returns:
         Every problem, with its configuration key; `file` is set where the data file is at fault.
+
+    Raises:
+        StorageError: the demonstration data cannot be written.
     """
-    try:
-        opened = open_dataset(run.dataset, project)
-    except DataError as error:
-        return list(error.problems)
+    opened = open_dataset(run.dataset, project)
     layout = _layout(run, opened)
     return [
         *opened.problems,

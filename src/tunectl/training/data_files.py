@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tunectl.config.schema import Dataset
 from tunectl.demo.dataset import ensure_dataset
-from tunectl.errors import DataError, Problem
+from tunectl.errors import Problem
 
 MAGIC = b"\x93NUMPY"
 BLOCK_VALUES = 4 * 2**20  # 16 MB of 32-bit floats
@@ -74,7 +74,7 @@ def find_files(dataset: Dataset, project: Path) -> tuple[DataFile, DataFile]:
         project: The project folder that paths are relative to.
 
     Raises:
-        DataError: the demonstration data cannot be made.
+        StorageError: the demonstration data cannot be written.
     """
     if dataset.source == "npy":
         given = (("dataset.x_path", dataset.x_path), ("dataset.t_path", dataset.t_path))
@@ -83,13 +83,7 @@ def find_files(dataset: Dataset, project: Path) -> tuple[DataFile, DataFile]:
             for key, shown in given
         )
         return x_file, t_file
-    folder = project / "data" / "demo"
-    try:
-        paths = ensure_dataset(folder)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        message = f"the demonstration data cannot be made in {folder}: {reason}"
-        raise DataError([Problem(key="dataset.source", message=message)]) from error
+    paths = ensure_dataset(project / "data" / "demo")
     x_file, t_file = (DataFile("dataset.source", _relative(path, project), path) for path in paths)
     return x_file, t_file
 
@@ -102,7 +96,7 @@ def open_dataset(dataset: Dataset, project: Path) -> OpenDataset:
         project: The project folder.
 
     Raises:
-        DataError: the demonstration data cannot be made.
+        StorageError: the demonstration data cannot be written.
     """
     x_file, t_file = find_files(dataset, project)
     problems: list[Problem] = []

@@ -88,7 +88,7 @@ def test_the_grid_comes_from_the_space_and_is_exhausted_after_it(tmp_path: Any) 
 def test_a_wrong_sampler_is_an_error_that_says_what_is_valid(
     component: Component, words: str
 ) -> None:
-    with pytest.raises(ConfigError, match="study.sampler") as error:
+    with pytest.raises(ConfigError, match=r"study.sampler") as error:
         make_sampler(component, 1, SPACE)
 
     assert words in str(error.value)

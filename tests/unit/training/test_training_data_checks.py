@@ -290,3 +290,20 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
         "training.batch_size",
         "dataset.x_path",
     }
+
+
+def test_the_demonstration_data_are_made_and_fit_the_defaults(tmp_path: Path) -> None:
+    assert find_problems(TrainingRun(), tmp_path) == []
+    assert list((tmp_path / "data" / "demo").glob("*.npy"))
+
+
+def test_a_problem_of_the_demonstration_data_names_their_file(tmp_path: Path) -> None:
+    run = TrainingRun.model_validate({"dataset": {"target_names": ["a"], "drop_channels": []}})
+    assert _only(find_problems(run, tmp_path)).message == "1 name for 6 targets"
+    path = next((tmp_path / "data" / "demo").glob("x*.npy"))
+    path.write_bytes(path.read_bytes()[:-1])
+    problems = find_problems(run, tmp_path)
+    assert (problems[0].key, problems[0].file) == (
+        "dataset.source",
+        str(path.relative_to(tmp_path)),
+    )
