@@ -1,6 +1,6 @@
 """A project folder in which the installed `tunectl` is run as a user runs it, as a process.
 
-What the tests of `tests/cli` share: tiny data that can be learnt, small YAML files, and the command.
+What the tests of `tests/cli` share: tiny data that can be learnt, small YAML files, the command.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ N_SAMPLES, N_TEST = 40, 6
 TARGETS = ("a", "flow [m/s]")  # brackets are markup to Rich and no good in a file's name
 
 PARAMS = """\
-dataset: {source: npy, x_path: x.npy, t_path: t.npy, drop_channels: [], target_names: [a, "flow [m/s]"]}
+dataset:
+  {source: npy, x_path: x.npy, t_path: t.npy, drop_channels: [], target_names: [a, "flow [m/s]"]}
 model: {hidden: 4}
 training: {epochs: 2, batch_size: 8}
 """
@@ -109,7 +110,7 @@ class Project:
 
     def ok(self, *arguments: str | Path, **environment: str) -> Result:
         """Run a command that has to succeed."""
-        result = self.tunectl(*arguments, **environment)
+        result = self.tunectl(*arguments, cwd=None, **environment)
         assert result.code == 0, result
         return result
 

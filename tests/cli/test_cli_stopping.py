@@ -1,0 +1,139 @@
+"""Being told to stop, or killed: everything is saved, and the same trial goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_project import Project, environment_with, small_project, wait_for_file, wait_until
+
+EPOCHS = 40
+LONG = f"""\
+study: {{name: long, n_trials: 1}}
+params_to_tune:
+  training.learning_rate: {{type: float, low: 1.0e-3, high: 1.0e-2}}
+base_params: {{training: {{epochs: {EPOCHS}}}}}
+"""
+PARAMS = """\
+dataset: {source: npy, x_path: x.npy, t_path: t.npy, drop_channels: [], target_names: [a, b]}
+model: {hidden: 4}
+"""
+
+
+def end(process: subprocess.Popen[str], number: int) -> tuple[int, str]:
+    """Send a signal; return the exit code and what it said since."""
+    process.send_signal(number)
+    out, err = process.communicate(timeout=120)
+    assert "Traceback" not in out + err
+    return process.returncode, err
+
+
+@pytest.mark.slow
+def test_a_study_that_is_stopped_again_and_again_goes_on_with_the_same_trial(
+    tmp_path: Path,
+) -> None:
+    project = small_project(tmp_path, params=PARAMS, optuna_params=LONG)
+    with project.started("tune") as process:
+        info = wait_for_file(project, "outputs/*/*/trial_info.yaml")
+        code, said = end(process, signal.SIGINT)
+
+    assert code == 130
+    assert "stopped; everything is saved. Go on with: tunectl study resume long" in said
+    (before,) = project.trials("long")
+    assert before.state.name == "RUNNING"
+    running = project.yaml(info)
+    assert (running["state"], running["number"]) == ("running", 0)
+    assert (running["params"], running["value"]) == (before.params, None)
+    assert running["finished_at"] is None
+    summary = project.ok("summary", "--json").document()
+    assert (summary["states"]["running"], summary["best"]) == (1, None)
+    assert project.tunectl("best").code == 5
+
+    for name in ("config", "params", "optuna_params"):  # the stored configuration is enough
+        (project.path / f"{name}.yaml").unlink()
+    for number, expected in ((signal.SIGTERM, 143), (signal.SIGKILL, -9)):
+        with project.started("study", "resume", "long") as process:
+            wait_until(process, "trial 0 was interrupted and is taken up again")
+            code, _ = end(process, number)
+        assert code == expected
+        assert [trial.state.name for trial in project.trials("long")] == ["RUNNING"]
+
+    project.ok("study", "resume", "long")
+
+    (after,) = project.trials("long")
+    assert after.state.name == "COMPLETE"
+    assert after.params == before.params
+    assert after.user_attrs["output_dir"] == before.user_attrs["output_dir"]
+    assert sorted(after.intermediate_values) == list(range(1, EPOCHS + 1))
+    assert project.yaml(info)["state"] == "complete"
+    metrics = project.json(info.parent / "metrics.json")
+    assert metrics["histories"]["val_mse"] == list(after.intermediate_values.values())
+    assert not (info.parent / "checkpoints").exists()
+
+
+@pytest.mark.slow
+def test_nothing_can_be_deleted_under_a_running_study(tmp_path: Path) -> None:
+    project = small_project(tmp_path, params=PARAMS, optuna_params=LONG)
+    with project.started("tune", "training.epochs=1000000") as process:
+        info = wait_for_file(project, "outputs/*/*/trial_info.yaml")
+        results = [
+            project.tunectl("study", "delete", "long", "--yes", "--artifacts"),
+            project.tunectl("tune", "--fresh"),
+        ]
+        end(process, signal.SIGINT)
+
+    for result in results:
+        assert result.code == 7
+        assert "study 'long' is running in" in result.err
+    assert info.is_file()
+    assert len(project.trials("long")) == 1
+
+
+def test_a_signal_in_a_place_that_cannot_raise_is_not_lost(tmp_path: Path) -> None:
+    program = """
+import os, signal, sys, time
+from tunectl.cli.signals import Terminated, set_up_signals
+
+class Held:
+    def __del__(self):
+        os.kill(os.getpid(), int(sys.argv[1]))
+        time.sleep(0.01)
+
+set_up_signals()
+try:
+    held = Held()
+    del held  # what is raised here is printed by Python and forgotten
+    time.sleep(60)
+except (KeyboardInterrupt, Terminated) as end:
+    print(type(end).__name__)
+"""
+    for number, name in ((signal.SIGTERM, "Terminated"), (signal.SIGINT, "KeyboardInterrupt")):
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(int(number))],
+            env=environment_with({}),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        assert (done.stdout, done.stderr) == (f"{name}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
+)
+def test_a_command_that_only_reads_ends_quietly_when_told_to(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    project = Project(tmp_path)
+    os.mkfifo(tmp_path / "config.yaml")  # reading it waits for somebody to write
+
+    # Opening it waits for the reader, so the command is under way.
+    with project.started("summary") as process, (tmp_path / "config.yaml").open("w"):
+        result = end(process, number)
+
+    assert result == (code, "")
