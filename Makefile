@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test test-fast clean
+.PHONY: help install demo check test test-fast fuzz clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | expand -t 14
@@ -16,6 +16,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch numpy
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/tunectl check --schema .tunectl >/dev/null
 	@touch $@
 
 install: $(STAMP)  ## make .venv and install tunectl into it
@@ -34,6 +35,9 @@ test: check  ## all checks and tests, what CI runs
 
 test-fast: $(STAMP)  ## the tests that take less than a few seconds each
 	$(BIN)/pytest -n auto -m 'not slow'
+
+fuzz: $(STAMP)  ## 10,000 damaged configurations, which takes some minutes
+	TUNECTL_FUZZ_CASES=10000 $(BIN)/pytest -n auto tests/unit/config/test_config_fuzz.py
 
 clean:  ## remove .venv and caches, never a study
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

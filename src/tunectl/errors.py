@@ -1,15 +1,21 @@
 """The error tree: every error that a user can meet, each with its exit code.
 
-    TunectlError                    1   it failed ├── ObjectiveError              1   a trial's
-    objective failed (the trial is FAILED, the study goes on) ├── NoTrialSucceededError       1
-    every trial of this call failed ├── UsageError                  2   wrong usage │   ├──
-    ConfigError             2   the three files; carries every Problem at once │   ├── DataError
-    2   the data set; carries every Problem at once │   └── DeviceError             2   a device
-    that this machine does not have ├── NotFoundError               3 │   ├── StudyNotFoundError
-    3 │   └── TrialNotFoundError      3 ├── StudyExistsError            4 ├──
-    NoCompletedTrialError       5 ├── SpaceMismatchError          6   the stored study and today's
-    search space do not fit └── StorageError                7   the storage cannot be reached, is
-    locked or is damaged
+    TunectlError                    1   it failed
+    ├── ObjectiveError              1   a trial's objective failed (the study goes on)
+    ├── NoTrialSucceededError       1   every trial of this call failed
+    ├── UsageError                  2   wrong usage
+    │   ├── ProblemsError           2   carries every Problem at once
+    │   │   ├── ConfigError         2   the three files and the overrides
+    │   │   ├── DataError           2   the data set
+    │   │   └── StudyFileError      2   a file of an exported study or of points to queue
+    │   └── DeviceError             2   a device that this machine does not have
+    ├── NotFoundError               3
+    │   ├── StudyNotFoundError      3
+    │   └── TrialNotFoundError      3
+    ├── StudyExistsError            4
+    ├── NoCompletedTrialError       5
+    ├── SpaceMismatchError          6   the stored study and today's search space do not fit
+    └── StorageError                7   the storage cannot be reached, is locked or is damaged
 
 This module knows nothing of the others; they translate third-party errors into these at one
 boundary each.
@@ -81,6 +87,10 @@ class ConfigError(ProblemsError):
 
 class DataError(ProblemsError):
     """The data set cannot be used."""
+
+
+class StudyFileError(ProblemsError):
+    """A file of an exported study, or of points to queue, cannot be used."""
 
 
 class DeviceError(UsageError):

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from cli_project import Project, environment_with, small_project, wait_for_file, wait_until
 
 EPOCHS = 40
@@ -73,6 +74,16 @@ def test_a_study_that_is_stopped_again_and_again_goes_on_with_the_same_trial(
     metrics = project.json(info.parent / "metrics.json")
     assert metrics["histories"]["val_mse"] == list(after.intermediate_values.values())
     assert not (info.parent / "checkpoints").exists()
+
+    whole = small_project(tmp_path / "whole", params=PARAMS, optuna_params=LONG)
+    whole.ok("tune")
+    (unbroken,) = whole.trials("long")
+    assert (after.params, after.values) == (unbroken.params, unbroken.values)
+    assert after.intermediate_values == unbroken.intermediate_values
+    weights = "weights/model_simplecnn_real.pth"
+    mine = torch.load(info.parent / weights, weights_only=True)
+    theirs = torch.load(whole.path / unbroken.user_attrs["output_dir"] / weights, weights_only=True)
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
 
 
 @pytest.mark.slow

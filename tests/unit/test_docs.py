@@ -20,6 +20,7 @@ from tunectl.config import fields
 from tunectl.config.load import load
 from tunectl.config.schema import Search, Surroundings, TrainingRun
 from tunectl.errors import ConfigError
+from tunectl.studies.ranking import one_or_list
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -129,6 +130,9 @@ def documented_keys() -> dict[str, str]:
     return dict(_KEY_ROW.findall(CONFIGURATION.read_text(encoding="utf-8")))
 
 
+ONE_OR_MANY = ("study.direction", "study.metric")
+
+
 def known_defaults() -> dict[str, Any]:
     """Return each key of the three files and its default in plain values."""
     plain: dict[str, Any] = {fields.BASE: {}}
@@ -138,7 +142,7 @@ def known_defaults() -> dict[str, Any]:
             value: Any = tree
             for part in key.split("."):
                 value = value[part]
-            plain[key] = value
+            plain[key] = one_or_list(value) if key in ONE_OR_MANY else value
     return plain
 
 

@@ -35,6 +35,8 @@ def export_bundle(source: TrialDir, target: Path, params: Mapping[str, Any]) -> 
         StorageError: it cannot be written.
     """
     target = target.absolute()
+    if not source.weights_file.is_file():
+        raise StorageError(f"{source.weights_file} is gone, so there is no model to export")
     if target.exists() and not (target / MARK).is_file() and not _is_empty(target):
         raise UsageError(f"{target} exists and is no bundle, so it is left as it is")
     try:

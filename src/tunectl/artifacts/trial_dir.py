@@ -7,8 +7,9 @@ atomically.
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from tunectl.artifacts import atomic
+from tunectl.config.schema import TrialConfig
 from tunectl.errors import StorageError
 
 
@@ -125,6 +127,21 @@ class TrialDir:
         """Write `config.yaml`."""
         atomic.write_yaml(self.config_file, config)
 
+    def read_config(self) -> TrialConfig | None:
+        """Return `config.yaml`, None where there is none that can be read."""
+        try:
+            return TrialConfig.model_validate(
+                yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+            )
+        except (OSError, ValueError, yaml.YAMLError):
+            return None
+
+    def forget_checkpoints(self) -> None:
+        """Remove what a trial could go on from."""
+        shutil.rmtree(self.checkpoints_dir, ignore_errors=True)
+        with suppress(OSError):
+            self.checkpoints_dir.mkdir()
+
     def write_info(self, info: Mapping[str, Any]) -> None:
         """Write `trial_info.yaml`."""
         atomic.write_yaml(self.info_file, info)
@@ -136,6 +153,13 @@ class TrialDir:
         except (OSError, ValueError, yaml.YAMLError):
             return {}
         return info if isinstance(info, dict) else {}
+
+    def tidy(self) -> None:
+        """Remove what a finished trial does not need: checkpoints, and empty folders."""
+        shutil.rmtree(self.checkpoints_dir, ignore_errors=True)
+        for folder in (self.weights_file.parent, self.plots_dir):
+            with suppress(OSError):  # not empty, or gone
+                folder.rmdir()
 
     @contextmanager
     def locked(self) -> Iterator[bool]:

@@ -12,13 +12,13 @@ from typing import Annotated
 import typer
 
 from tunectl import __version__
-from tunectl.cli import results, study, trial, tune, upkeep
+from tunectl.cli import results, study, study_changes, study_files, trial, tune, upkeep
 from tunectl.cli.logs import set_up_logging, shows_details
 from tunectl.cli.options import flag, option
 from tunectl.cli.render import stderr
 from tunectl.cli.session import Session
 from tunectl.cli.signals import Terminated, set_up_signals
-from tunectl.errors import ProblemsError, TunectlError
+from tunectl.errors import ProblemsError, StorageError, TunectlError
 
 app = typer.Typer(
     name="tunectl",
@@ -31,6 +31,8 @@ app = typer.Typer(
 upkeep.register(app)
 tune.register(app)
 results.register(app)
+study_changes.register(study.app)
+study_files.register(study.app)
 app.add_typer(study.app, name="study")
 app.add_typer(trial.app, name="trial")
 
@@ -95,9 +97,21 @@ def run() -> int:
     except Terminated as end:
         return end.exit_code
     except Exception as error:
-        _report(error)
-        return 1
+        translated = _translated(error)
+        _report(translated)
+        return translated.exit_code if isinstance(translated, TunectlError) else 1
     return 0
+
+
+def _translated(error: Exception) -> Exception:
+    """Return a database's error that no one below has translated as one of ours."""
+    if type(error).__module__.partition(".")[0] not in ("optuna", "sqlalchemy", "sqlite3"):
+        return error
+    from tunectl.studies.storage import reason_of
+
+    translated = StorageError(f"the database: {reason_of(error)}")
+    translated.__cause__ = error
+    return translated
 
 
 def hoist_globals(arguments: list[str]) -> list[str]:

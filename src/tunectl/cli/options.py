@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +29,16 @@ def option(*names: str, help: str, also: tuple[str, ...] = (), **more: Any) -> A
     long = next(name for name in names if name.startswith("--")).split("/")[0]
     variable = "TUNECTL_" + long.removeprefix("--").replace("-", "_").upper()
     return typer.Option(*names, help=help, envvar=[variable, *also], show_envvar=False, **more)
+
+
+class Mismatch(StrEnum):
+    """What to do when the stored search space differs from today's."""
+
+    ask = "ask"
+    refuse = "refuse"
+    accept = "accept"
+    migrate = "migrate"
+    new = "new"
 
 
 StudyOption = Annotated[
@@ -75,7 +86,7 @@ TimeoutOption = Annotated[
         metavar="SECONDS",
         min=0.0,
         rich_help_panel=BUDGET_PANEL,
-        help="After this time start no further trial; the running one is finished.",
+        help="After this time the running trial leaves a checkpoint and the call ends.",
     ),
 ]
 ConfigOption = Annotated[
@@ -101,5 +112,13 @@ OverridesArgument = Annotated[
         metavar="OVERRIDES",
         help="Values for this call, for example training.epochs=5.",
         show_default=False,
+    ),
+]
+OnMismatchOption = Annotated[
+    Mismatch,
+    option(
+        "--on-mismatch",
+        help="When the stored search space differs: ask (refuse without a terminal), refuse, "
+        "accept what Optuna can, migrate the trials that fit into a new study, or begin a new one.",
     ),
 ]

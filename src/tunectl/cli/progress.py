@@ -51,7 +51,7 @@ class LineProgress:
     def __call__(self, event: Event) -> None:
         """Write the event's line, if it has one."""
         if isinstance(event, StudyStarted):
-            self._metric, self._planned = event.metric, event.planned
+            self._metric, self._planned = event.metrics[0], event.planned
             self._say(Text(started_text(event)))
         elif isinstance(event, TrialStarted) and event.adopted:
             self._say(Text(f"trial {event.number} was interrupted and is taken up again"))
@@ -90,7 +90,7 @@ class LiveProgress:
     def __call__(self, event: Event) -> None:
         """Move the bars."""
         if isinstance(event, StudyStarted):
-            self._metric, self._best = event.metric, event.best_value
+            self._metric, self._best = event.metrics[0], event.best_value
             self.progress.console.print(Text(started_text(event)))
             self._study = self.progress.add_task("study", total=event.planned, note="")
         elif isinstance(event, TrialStarted):
@@ -140,7 +140,9 @@ def started_text(event: StudyStarted) -> str:
     """Return the first line of a call."""
     best = "" if event.best_value is None else f", best so far {number(event.best_value)}"
     trials = "1 trial" if event.planned == 1 else f"{event.planned} trials"
-    return f"study {event.study}: {trials} to run, {event.direction} {event.metric}{best}"
+    pairs = zip(event.directions, event.metrics, strict=True)
+    goal = ", ".join(f"{direction} {metric}" for direction, metric in pairs)
+    return f"study {event.study}: {trials} to run, {goal}{best}"
 
 
 def ended_text(event: TrialEnded, metric: str) -> Text:

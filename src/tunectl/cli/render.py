@@ -19,6 +19,7 @@ from tunectl.artifacts.atomic import to_json
 
 if TYPE_CHECKING:
     from tunectl.reports.summary import StudySummary, TrialSummary
+    from tunectl.studies.differences import Difference
     from tunectl.studies.lifecycle import StudyOverview
 
 STATE_STYLES = {
@@ -28,6 +29,7 @@ STATE_STYLES = {
     "running": "cyan",
     "waiting": "dim",
 }
+GRADE_STYLES = {"safe": "green", "degrades the sampler": "yellow", "impossible": "red"}
 # Wide enough that a table in a pipe or a log file is never cut.
 PIPE_WIDTH = 200
 
@@ -45,10 +47,19 @@ def stdout() -> Console:
     return ResultsConsole(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
 
 
+class Messages(Console):
+    """Standard error; when nobody reads it any more, what is said there is dropped."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on without a reader: a study must not end because its log was closed."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
 def stderr() -> Console:
     """Return the console of everything else."""
     width = None if sys.stderr.isatty() else PIPE_WIDTH
-    return Console(stderr=True, width=width, highlight=False)
+    return Messages(stderr=True, width=width, highlight=False)
 
 
 def print_json(document: object) -> None:
@@ -116,19 +127,21 @@ def states_text(states: Mapping[str, int]) -> Text:
     return text if text.plain else Text("no trials", style="dim")
 
 
-def trial_table(trials: Sequence[TrialSummary], best: int | None, metric: str) -> Table:
-    """Return a table of trials; the best one has a star."""
+def trial_table(trials: Sequence[TrialSummary], summary: StudySummary) -> Table:
+    """Return a table of trials; the best one, or those that no other one beats, have a star."""
+    best = {trial.number for trial in summary.front}
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("trial", "state", metric, "epochs", "time", "directory"):
-        right = name in ("trial", metric, "epochs", "time")
+    for name in ("trial", "state", *summary.metrics, "epochs", "time", "directory"):
+        right = name not in ("state", "directory")
         table.add_column(escape(name), justify="right" if right else "left", overflow="fold")
     for trial in trials:
-        star = "*" if trial.number == best else " "
+        star = "*" if trial.number in best else " "
+        values = [*map(number, trial.values), *["–"] * len(summary.metrics)]
         place = trial.output_dir or ""
         table.add_row(
             f"{star}{trial.number}",
             Text(trial.state, style=STATE_STYLES[trial.state]),
-            number(trial.value),
+            *values[: len(summary.metrics)],
             str(trial.epochs),
             duration(trial.duration_s),
             Text(f"{place}  {trial.error}" if trial.error else place),
@@ -141,7 +154,7 @@ def summary_view(summary: StudySummary, trials: Sequence[TrialSummary]) -> list[
     best = summary.best
     head = fields(
         {
-            "study": f"{summary.name} ({summary.direction} {summary.metric})",
+            "study": f"{summary.name} ({summary.goal})",
             "storage": summary.storage,
             "created": summary.created_at or "unknown",
             "trials": states_text(summary.states),
@@ -149,20 +162,22 @@ def summary_view(summary: StudySummary, trials: Sequence[TrialSummary]) -> list[
     )
     views: list[Any] = [head, Text("")]
     if trials:
-        number_of_best = best.number if best else None
-        views += [trial_table(trials, number_of_best, summary.metric), Text("")]
+        views += [trial_table(trials, summary), Text("")]
     if best is None:
         return [*views, Text("no trial is complete yet", style="dim")]
     return [*views, *best_view(best, summary)]
 
 
 def best_view(best: TrialSummary, summary: StudySummary) -> list[Any]:
-    """Return the best trial with its parameters and R² per target."""
-    views: list[Any] = [
+    """Return the best trial with its parameters and metrics, after the others of its front."""
+    values = dict(zip(summary.metrics, map(number, best.values), strict=False))
+    views: list[Any] = front_view(summary) if len(summary.metrics) > 1 else []
+    views += [
         fields(
             {
                 "best trial": str(best.number),
-                summary.metric: f"{number(best.value)} at epoch {best.best_epoch or '?'}",
+                **values,
+                "best epoch": str(best.best_epoch or "?"),
                 "directory": best.output_dir or "none",
             }
         ),
@@ -170,6 +185,26 @@ def best_view(best: TrialSummary, summary: StudySummary) -> list[Any]:
     ]
     tests = {f"  {k}": number(v) for k, v in best.metrics.items() if k.startswith("test_")}
     return [*views, fields(tests)] if tests else views
+
+
+def front_view(summary: StudySummary) -> list[Any]:
+    """Return the trials that no other one beats."""
+    title = (
+        f"{len(summary.front)} trials that no other beats in all of {', '.join(summary.metrics)}"
+    )
+    return [Text(title, style="bold"), trial_table(summary.front, summary), Text("")]
+
+
+def difference_table(differences: Sequence[Difference]) -> Table:
+    """Return a row per difference between a stored study and today's files."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("key", "then", "now", "class", "why"):
+        table.add_column(name, overflow="fold")
+    for one in differences:
+        grade = Text(one.grade.value, style=GRADE_STYLES[one.grade.value])
+        texts = [Text(text or "absent") for text in (one.then, one.now)]
+        table.add_row(Text(one.key), *texts, grade, Text(one.why))
+    return table
 
 
 def target_table(per_target: Mapping[str, Mapping[str, float | None]]) -> Table:
@@ -192,11 +227,18 @@ def overview_table(studies: Sequence[StudyOverview]) -> Table:
         table.add_column(name, overflow="fold")
     for one in studies:
         created = f"{one.created_at:%Y-%m-%d %H:%M} UTC" if one.created_at else "unknown"
-        goal = f"{one.direction} {one.metric}"
+        goal = goal_text(one.direction, one.metric)
         table.add_row(
             Text(one.name), Text(goal), number(one.best_value), states_text(one.states), created
         )
     return table
+
+
+def goal_text(direction: str | Sequence[str], metric: str | Sequence[str]) -> str:
+    """Return what a study optimises in words."""
+    if isinstance(metric, str):
+        return f"{direction} {metric}"
+    return ", ".join(f"{way} {name}" for way, name in zip(direction, metric, strict=True))
 
 
 def fields(pairs: Mapping[str, Any]) -> Table:

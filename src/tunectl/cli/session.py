@@ -5,6 +5,7 @@ It parses nothing and prints nothing; it turns options into objects of the rooms
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +63,9 @@ class Store:
         from tunectl.studies.storage import shown_url, sqlite_path
 
         path = sqlite_path(self.url)
-        if path is not None and path.is_relative_to(self.project):
-            return f"sqlite:///{path.relative_to(self.project)}"
+        project = self.project.resolve()
+        if path is not None and path.resolve().is_relative_to(project):
+            return f"sqlite:///{path.resolve().relative_to(project)}"
         return shown_url(self.url)
 
 
@@ -132,6 +134,26 @@ def open_store(session: Session, storage: str | None, settings: Settings | None 
         url=url,
         storage=open_storage(url, create=False),
     )
+
+
+def command_for(session: Session, store: Store, text: str) -> str:
+    """Return a command line that works on the same project and database as this one.
+
+    Args:
+        session: The session.
+        store: The project's database.
+        text: The command without the program's name.
+    """
+    from tunectl.config.load import load_surroundings, storage_url
+    from tunectl.studies.storage import shown_url
+
+    words = ["tunectl"]
+    if session.project != Path.cwd():
+        words += ["-C", shlex.quote(str(session.project))]
+    words.append(text)
+    if store.url != storage_url(load_surroundings(session.project), session.project):
+        words += ["--storage", shlex.quote(shown_url(store.url))]
+    return " ".join(words)
 
 
 def choose_study(store: Store, name: str | None) -> str:

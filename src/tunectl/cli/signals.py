@@ -6,9 +6,13 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 
 AGAIN_S = 0.05
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Terminated(BaseException):
@@ -30,6 +34,54 @@ def set_up_signals() -> None:
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup asked for just that
         signal.signal(signal.SIGHUP, _terminate)
     sys.unraisablehook = _unraisable
+
+
+@dataclass
+class StopRequest:
+    """Whether the program has been told to stop.
+
+    Args:
+        signal_number: The signal that said so, None while none has.
+    """
+
+    signal_number: int | None = None
+
+    def __call__(self) -> bool:
+        """Whether to stop at the next good place."""
+        return self.signal_number is not None
+
+    @property
+    def exit_code(self) -> int:
+        """130 for SIGINT, else 143."""
+        return 130 if self.signal_number == signal.SIGINT else 128 + signal.SIGTERM
+
+
+@contextmanager
+def stopping_gently() -> Iterator[StopRequest]:
+    """Within the block take the first signal down as a request; a second one is immediate.
+
+    Yields:
+        The request, for whoever looks for a good place to stop.
+    """
+    request = StopRequest()
+    before = {number: signal.getsignal(number) for number in STOPPING}
+
+    def take_down(number: int, frame: FrameType | None) -> None:
+        if request.signal_number is None:
+            request.signal_number = number
+        elif number == signal.SIGINT:
+            raise KeyboardInterrupt
+        else:
+            _terminate(number, frame)
+
+    for number in STOPPING:
+        if before[number] != signal.SIG_IGN:
+            signal.signal(number, take_down)
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _terminate(signal_number: int, _: FrameType | None) -> None:

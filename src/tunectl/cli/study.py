@@ -11,7 +11,9 @@ from rich.text import Text
 from tunectl.cli.options import (
     ConfigOption,
     JsonOption,
+    Mismatch,
     NTrialsOption,
+    OnMismatchOption,
     OptunaParamsOption,
     OverridesArgument,
     ParamsOption,
@@ -36,15 +38,16 @@ def create(
     exist_ok: Annotated[
         bool, flag("--exist-ok", help="An existing study that fits is no error.")
     ] = False,
+    on_mismatch: OnMismatchOption = Mismatch.ask,
     storage: StorageOption = None,
     params: ParamsOption = None,
     config: ConfigOption = None,
     optuna_params: OptunaParamsOption = None,
 ) -> None:
     """Create a study in the database, without running a trial."""
+    from tunectl.cli.mismatch import open_or_ask
     from tunectl.cli.tune import refuse_problems
     from tunectl.errors import StudyExistsError
-    from tunectl.running.launch import open_study
     from tunectl.studies.lifecycle import study_names
     from tunectl.studies.storage import storage_errors
 
@@ -66,8 +69,8 @@ def create(
         exists = wanted in study_names(store.storage)
     if exists and not exist_ok:
         raise StudyExistsError(f"study {wanted!r} exists already; --exist-ok takes it as it is")
-    open_study(loaded.settings, store.url)
-    emit(f"{wanted}\n")
+    opened, _ = open_or_ask(loaded.settings, store.url, on_mismatch)
+    emit(f"{opened.study_name}\n")
 
 
 @app.command()
@@ -80,12 +83,15 @@ def resume(
     storage: StorageOption = None,
 ) -> None:
     """Take up an existing study from its stored configuration; no YAML file is needed."""
-    from tunectl.cli.tune import budget_of, run_and_report
-    from tunectl.running.launch import reopen_study
+    from tunectl.cli.tune import budget_of, refuse_stored_problems, run_and_report
+    from tunectl.running.launch import check_machine
+    from tunectl.running.opening import reopen_study
 
     session = session_of(context)
     store = open_store(session, storage)
     study, settings = reopen_study(choose_study(store, name), store.url)
+    refuse_stored_problems(session, settings)
+    check_machine(settings, store.tree)
     budget = budget_of(settings, n_trials, until)
     limit_s = timeout if timeout is not None else settings.search.study.timeout
     run_and_report(session, store, study, settings, budget, limit_s)
@@ -113,7 +119,7 @@ def delete(
             raise UsageError(f"would delete {what}; without a terminal this needs --yes")
         typer.confirm(f"Delete {what}?", abort=True, err=True)
     assert store.storage is not None
-    remove_study(store.storage, study, store.tree, artifacts=artifacts)
+    remove_study(store.storage, store.url, study, store.tree, artifacts=artifacts)
     emit(f"deleted {what}\n")
 
 
@@ -157,7 +163,7 @@ def show_study(
     summary, settings = details.summary, details.settings
     head = {
         "study": summary.name,
-        "optimises": f"{summary.direction} {summary.metric}",
+        "optimises": summary.goal,
         "storage": summary.storage,
         "created": summary.created_at or "unknown",
         "trials": states_text(summary.states),

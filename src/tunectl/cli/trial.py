@@ -48,8 +48,7 @@ def list_trials(
             {"schema_version": SCHEMA_VERSION, "study": summary.study_document(), "trials": trials}
         )
     elif summary.trials:
-        best = summary.best.number if summary.best else None
-        show(trial_table(summary.trials, best, summary.metric))
+        show(trial_table(summary.trials, summary))
     else:
         show(Text(f"study {summary.name} has no trials yet", style="dim"))
 

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from tunectl.cli.mismatch import open_or_ask
 from tunectl.cli.options import (
     ConfigOption,
+    Mismatch,
     NTrialsOption,
+    OnMismatchOption,
     OptunaParamsOption,
     OverridesArgument,
     ParamsOption,
@@ -23,8 +26,15 @@ from tunectl.cli.options import (
     option,
 )
 from tunectl.cli.render import best_view, show, states_text, stderr, target_table
-from tunectl.cli.session import Session, Store, load_settings, open_store, session_of
-from tunectl.cli.signals import Terminated
+from tunectl.cli.session import (
+    Session,
+    Store,
+    command_for,
+    load_settings,
+    open_store,
+    session_of,
+)
+from tunectl.cli.signals import Terminated, stopping_gently
 from tunectl.errors import ConfigError, DataError, TunectlError, UsageError
 
 if TYPE_CHECKING:
@@ -75,6 +85,7 @@ def tune(
             help="Delete the stored study first; trial directories stay.",
         ),
     ] = False,
+    on_mismatch: OnMismatchOption = Mismatch.ask,
     params: ParamsOption = None,
     config: ConfigOption = None,
     optuna_params: OptunaParamsOption = None,
@@ -83,7 +94,8 @@ def tune(
 
     Without --n-trials and --until it runs until the study has study.n_trials finished trials.
     """
-    from tunectl.running.launch import check_machine, open_study, remove_old_study
+    from tunectl.running.launch import check_machine
+    from tunectl.running.opening import remove_old_study
 
     session = session_of(context)
     loaded = load_settings(
@@ -106,9 +118,9 @@ def tune(
     check_machine(loaded.settings, store.tree)
     if fresh:
         remove_old_study(loaded.settings, store.url, store.tree)
-    opened = open_study(loaded.settings, store.url)
-    limit_s = timeout if timeout is not None else loaded.settings.search.study.timeout
-    run_and_report(session, store, opened, loaded.settings, budget, limit_s)
+    opened, settings = open_or_ask(loaded.settings, store.url, on_mismatch)
+    limit_s = timeout if timeout is not None else settings.search.study.timeout
+    run_and_report(session, store, opened, settings, budget, limit_s)
 
 
 def budget_of(settings: Settings, n_trials: int | None, until: int | None) -> Budget:
@@ -143,6 +155,21 @@ def refuse_problems(session: Session, loaded: Loaded) -> None:
         raise DataError([loaded.place(one) for one in findings.data])
 
 
+def refuse_stored_problems(session: Session, settings: Settings) -> None:
+    """Make sure that what is stored with a study still is good, before a trial is asked for.
+
+    Raises:
+        ConfigError, DataError: with every problem.
+    """
+    from tunectl.running.launch import examine
+
+    findings = examine(settings, session.project)
+    if findings.config:
+        raise ConfigError(findings.config)
+    if findings.data:
+        raise DataError(findings.data)
+
+
 def run_and_report(
     session: Session,
     store: Store,
@@ -163,6 +190,8 @@ def run_and_report(
     from tunectl.running.events import Event, TrialEnded
     from tunectl.running.launch import furnish
 
+    if timeout_s is not None and not timeout_s >= 0:
+        raise UsageError(f"--timeout takes seconds, not {timeout_s}")
     console = stderr()
     display, observer = follow(console, quiet=session.quiet)
 
@@ -170,37 +199,34 @@ def run_and_report(
         if isinstance(event, TrialEnded):
             refresh(study, store.tree, store.shown_url)
 
-    place = furnish(study, settings, store.tree, store.url, (observer, project_to_disk))
+    observers = (observer, project_to_disk)
     try:
-        with display:
+        with stopping_gently() as told, display:
+            place = furnish(study, settings, store.tree, store.url, observers, told)
             report = run_study(place, budget, timeout_s)
     except BaseException as end:
-        code = _exit_code_of(end)
-        if code is not None:
-            console.print(Text(_stopped_text(study.study_name)), soft_wrap=True)
         with suppress(TunectlError):  # what ended it is what the user must read
             refresh(study, store.tree, store.shown_url)
-        if code is not None:
-            raise typer.Exit(code) from None
-        raise
+        if not isinstance(end, KeyboardInterrupt | Terminated):
+            raise
+        _say_how_to_go_on(session, store, study.study_name)
+        raise typer.Exit(end.exit_code if isinstance(end, Terminated) else 130) from None
     summary = refresh(study, store.tree, store.shown_url)
+    if told():
+        _say_how_to_go_on(session, store, study.study_name)
+        raise typer.Exit(told.exit_code)
     if report.timed_out:
         console.print(Text("the time is over; the study can go on at any time"))
-    _show_end(store, summary)
+    _show_end(session, store, summary)
 
 
-def _exit_code_of(end: BaseException) -> int | None:
-    """Return the exit code of being told to stop, None for anything that went wrong."""
-    if isinstance(end, Terminated):
-        return end.exit_code
-    return 130 if isinstance(end, KeyboardInterrupt) else None
+def _say_how_to_go_on(session: Session, store: Store, name: str) -> None:
+    again = command_for(session, store, f"study resume {shlex.quote(name)}")
+    text = f"stopped; everything is saved. Go on with: {again}"
+    stderr().print(Text(text), soft_wrap=True)
 
 
-def _stopped_text(name: str) -> str:
-    return f"stopped; everything is saved. Go on with: tunectl study resume {shlex.quote(name)}"
-
-
-def _show_end(store: Store, summary: StudySummary) -> None:
+def _show_end(session: Session, store: Store, summary: StudySummary) -> None:
     """Print the best trial, its targets, and what to type next."""
     head = Text(f"study {summary.name}: ") + states_text(summary.states)
     if summary.best is None:
@@ -210,13 +236,16 @@ def _show_end(store: Store, summary: StudySummary) -> None:
     per_target = _per_target(store, summary)
     if per_target:
         views += [Text(""), target_table(per_target)]
+    flag = f"--study {shlex.quote(summary.name)}"
+    hints = {
+        f"summary {flag}": "all trials",
+        f"best --export {flag}": "the best one as a folder to give away",
+        f"trial show {summary.best.number} {flag}": "everything about it",
+    }
+    commands = {command_for(session, store, text): why for text, why in hints.items()}
+    width = max(map(len, commands))
     views += [Text(""), Text("next:", style="bold")]
-    flag = f" --study {shlex.quote(summary.name)}"
-    views += [
-        Text(f"  tunectl summary{flag}             all trials"),
-        Text(f"  tunectl best --export{flag}       the best one as a folder to give away"),
-        Text(f"  tunectl trial show {summary.best.number}{flag}        everything about it"),
-    ]
+    views += [Text(f"  {command:{width}}  # {why}") for command, why in commands.items()]
     show(*views)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,14 +20,13 @@ from tunectl.cli.options import (
     flag,
     option,
 )
-from tunectl.cli.render import emit, print_json, stderr
+from tunectl.cli.render import emit, print_json, show, stderr
 from tunectl.cli.session import load_settings, session_of
-from tunectl.errors import Problem, ProblemsError, StorageError, UsageError
+from tunectl.errors import DeviceError, Problem, ProblemsError, StorageError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tunectl.config.load import Loaded
+    from tunectl.running.plan import Plan
 
 
 class Layout(StrEnum):
@@ -51,6 +52,7 @@ def init(
 ) -> None:
     """Write config.yaml, params.yaml and optuna_params.yaml, with comments."""
     from tunectl.artifacts.atomic import write_text
+    from tunectl.config.json_schema import FOLDER
     from tunectl.config.templates import render
 
     folder = context.obj.project / (directory or ".")
@@ -63,6 +65,7 @@ def init(
         for name, text in texts.items():
             write_text(folder / name, text)
             emit(f"{folder / name}\n")
+        _write_schemas(folder / FOLDER)
     except OSError as error:
         raise StorageError(f"cannot write to {folder}: {error.strerror}") from error
     if not context.obj.quiet:
@@ -91,18 +94,47 @@ def demo(
         emit(f"{file}\n")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What a check found.
+
+    Args:
+        problems: What is wrong, in order.
+        warnings: What works but is probably not meant.
+        loaded: The configuration; None where it is not valid.
+        plan: What a `tune` would do; None where that was not asked or cannot be said.
+    """
+
+    problems: Sequence[Problem]
+    warnings: Sequence[Problem] = ()
+    loaded: Loaded | None = None
+    plan: Plan | None = None
+
+
 def check(
     context: typer.Context,
     overrides: OverridesArgument = None,
     json: JsonOption = False,
+    plan: Annotated[
+        bool, flag("--plan", help="Also show what a tune would do, without a trial.")
+    ] = False,
+    schema: Annotated[
+        Path | None,
+        option(
+            "--schema",
+            metavar="DIR",
+            help="Write JSON Schemas of the three files there, for editors, and do nothing else.",
+        ),
+    ] = None,
     params: ParamsOption = None,
     config: ConfigOption = None,
     optuna_params: OptunaParamsOption = None,
 ) -> None:
     """Look at the three files and the data; report every error at once."""
     session = session_of(context)
-    problems: Sequence[Problem] = ()
-    warnings: Sequence[Problem] = ()
+    if schema is not None:
+        _export_schemas(session.project / schema, json=json)
+        return
     try:
         loaded = load_settings(
             session,
@@ -111,39 +143,103 @@ def check(
             params=params,
             optuna_params=optuna_params,
         )
-        problems, warnings = _examine(loaded, session.project)
+        checked = _examine(loaded, session.project, plan=plan)
     except ProblemsError as error:
-        problems = error.problems
+        checked = Checked(problems=error.problems)
     if json:
-        print_json(_document(problems, warnings))
+        print_json(_document(checked, plan=plan))
     else:
-        for warning in warnings:
-            stderr().print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
-        for problem in problems:
-            stderr().print(Text(f"error: {problem}", style="red"), soft_wrap=True)
-        if not problems:
-            emit("configuration and data are valid\n")
-    if not json and not problems and session.verbosity:
-        for key, origin in loaded.origins.items():
-            emit(f"{key}  ({origin})\n")
-    raise typer.Exit(2 if problems else 0)
+        _report(checked, with_origins=session.verbosity > 0 and not plan)
+    raise typer.Exit(2 if checked.problems else 0)
 
 
-def _examine(loaded: Loaded, project: Path) -> tuple[list[Problem], list[Problem]]:
+def _examine(loaded: Loaded, project: Path, *, plan: bool) -> Checked:
     from tunectl.running.launch import examine
 
     findings = examine(loaded.settings, project)
     problems = [loaded.place(one) for one in (*findings.config, *findings.data)]
-    return problems, [loaded.place(one) for one in findings.warnings]
+    warnings = list(findings.warnings)
+    planned = None
+    if plan and not problems:
+        from tunectl.running.plan import make_plan
+
+        try:
+            planned = make_plan(loaded.settings, project)
+            warnings += planned.warnings
+        except DeviceError as error:
+            problems = [loaded.place(Problem(key="runtime.device", message=str(error)))]
+    return Checked(
+        problems=problems,
+        warnings=[loaded.place(one) for one in dict.fromkeys(warnings)],
+        loaded=loaded,
+        plan=planned,
+    )
 
 
-def _document(problems: Sequence[Problem], warnings: Sequence[Problem]) -> dict[str, Any]:
+def _report(checked: Checked, *, with_origins: bool) -> None:
+    """Say what was found to a person."""
+    for warning in checked.warnings:
+        stderr().print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
+    for problem in checked.problems:
+        stderr().print(Text(f"error: {problem}", style="red"), soft_wrap=True)
+    if checked.problems or checked.loaded is None:
+        return
+    emit("configuration and data are valid\n")
+    if checked.plan is not None:
+        from tunectl.cli.plan_view import plan_view
+
+        show(*plan_view(checked.loaded, checked.plan))
+    elif with_origins:
+        for key, origin in checked.loaded.origins.items():
+            emit(f"{key}  ({origin})\n")
+
+
+def _document(checked: Checked, *, plan: bool) -> dict[str, Any]:
     def plain(one: Problem) -> dict[str, Any]:
         return {"file": one.file, "line": one.line, "key": one.key, "message": one.message}
 
-    return {
+    document: dict[str, Any] = {
         "schema_version": 1,
-        "valid": not problems,
-        "problems": [plain(one) for one in problems],
-        "warnings": [plain(one) for one in warnings],
+        "valid": not checked.problems,
+        "problems": [plain(one) for one in checked.problems],
+        "warnings": [plain(one) for one in checked.warnings],
     }
+    if checked.loaded is not None and checked.plan is not None:
+        from tunectl.cli import plan_view
+
+        document.update(plan_view.document(checked.loaded, checked.plan))
+    elif plan:
+        parts = ("configuration", "space", "samples", "rehearsal", "estimate")
+        document.update(dict.fromkeys(parts))
+    return document
+
+
+def _export_schemas(folder: Path, *, json: bool) -> None:
+    try:
+        written = _write_schemas(folder)
+    except OSError as error:
+        raise StorageError(f"cannot write to {folder}: {error.strerror}") from error
+    if json:
+        print_json({"schema_version": 1, "files": [str(path) for path in written]})
+    else:
+        emit("".join(f"{path}\n" for path in written))
+
+
+def _write_schemas(folder: Path) -> list[Path]:
+    """Write the schemas of the three files; return their paths."""
+    from tunectl.artifacts.atomic import write_json
+    from tunectl.config.json_schema import render_schemas
+    from tunectl.objectives.registry import OBJECTIVES
+    from tunectl.search.pruners import PRUNERS
+    from tunectl.search.samplers import SAMPLERS
+
+    names: dict[str, Collection[str]] = {
+        "study.sampler.name": SAMPLERS,
+        "study.pruner.name": PRUNERS,
+        "objective": OBJECTIVES,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    schemas = render_schemas(names)
+    for name, schema in schemas.items():
+        write_json(folder / name, schema)
+    return [folder / name for name in schemas]

@@ -29,7 +29,12 @@ from tunectl.config.schema import (
     Surroundings,
     TrainingRun,
 )
-from tunectl.config.space_checks import check_conditions, check_specs, release
+from tunectl.config.space_checks import (
+    check_conditions,
+    check_constraints,
+    check_specs,
+    release,
+)
 from tunectl.config.wording import findings, flaw_of
 from tunectl.config.yaml_source import Document, read
 from tunectl.errors import ConfigError, Problem
@@ -218,13 +223,16 @@ class _Checked:
         self._run = self._validate(TrainingRun, run)
         self._study = self._validate(Study, rest.get("study", {}), "study")
         self._specs = self._check_space(rest.get(fields.SPACE, {}), run)
+        self._constraints = self._check_constraints(rest.get("constraints"))
 
     def settings(self) -> Settings:
         """Return the settings; only for a draft without problems."""
         assert self._surroundings is not None
         assert self._run is not None
         assert self._study is not None
-        search = Search(study=self._study, params_to_tune=self._specs)
+        search = Search(
+            study=self._study, params_to_tune=self._specs, constraints=self._constraints
+        )
         return Settings(surroundings=self._surroundings, run=self._run, search=search)
 
     def _tree(self) -> dict[str, Any]:
@@ -292,6 +300,12 @@ class _Checked:
             self._add(finding.key, finding.message)
         return specs
 
+    def _check_constraints(self, raw: Any) -> tuple[str, ...]:
+        found = check_constraints(raw)
+        for finding in found:
+            self._add(finding.key, finding.message)
+        return () if found or raw is None else tuple(raw)
+
     def _report(self, failures: Iterable[tuple[tuple[str, ...], str]]) -> None:
         for path, message in failures:
             self._add(".".join(path), message)
@@ -302,7 +316,7 @@ class _Checked:
 
 
 def _defaults() -> dict[str, Any]:
-    plain: dict[str, Any] = {"study": Study().model_dump(mode="json")}
+    plain: dict[str, Any] = {"study": Study().model_dump(mode="json"), "constraints": []}
     for model in (Surroundings, TrainingRun):
         plain.update(model().model_dump(mode="json"))
     return plain

@@ -7,7 +7,7 @@ list with commas) becomes a parameter in the form that `params_to_tune` has.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
@@ -16,6 +16,8 @@ from tunectl.config.origin import Origin, problem_at
 from tunectl.config.wording import flaw_of
 from tunectl.config.yaml_source import MAX_DEPTH
 from tunectl.errors import Problem
+
+MOST_CHOICES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,9 +151,18 @@ def _parameter(sweep: Any) -> dict[str, Any]:
         spec = _bounds(sweep.start, sweep.end)
     elif kind == "RangeSweep":
         spec = _stepped(sweep.start, sweep.stop, sweep.step)
+        if sweep.shuffle:  # as in Hydra's own sweeper: values without an order
+            return {"type": "categorical", "choices": _members(spec)}
     else:
         raise _RefusedError("only choice, range, interval and lists with commas are sweeps here")
     return {**spec, "log": True} if tags else spec
+
+
+def _members(spec: Mapping[str, Any]) -> list[Any]:
+    count = round((spec["high"] - spec["low"]) / spec["step"]) + 1
+    if count > MOST_CHOICES:
+        raise _RefusedError(f"{count} choices are too many; at most {MOST_CHOICES}")
+    return [round(spec["low"] + index * spec["step"], 12) for index in range(count)]
 
 
 def _choice(item: Any) -> Any:

@@ -9,7 +9,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from tunectl.config.constraints import parse_constraint
 
 Scalar = bool | int | float | str | None
 N_TARGET_WEIGHTS = 6
@@ -46,7 +55,7 @@ class Runtime(Section):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:<index> or mps")
     workers: int = Field(1, ge=1, le=1, description="worker processes (this version runs one)")
     threads_per_worker: int | None = Field(
-        None, ge=1, description="PyTorch threads of a worker; null leaves PyTorch's own choice"
+        1, ge=1, description="PyTorch threads of a worker; null leaves PyTorch's own choice"
     )
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="fp32, or bf16 for mixed precision"
@@ -204,12 +213,28 @@ class Component(Section):
     kwargs: dict[str, Any] = Field(default_factory=dict, description="arguments of that class")
 
 
+def _in_a_list(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+OneOrMany = BeforeValidator(_in_a_list)
+Direction = Literal["minimize", "maximize"]
+
+
 class Study(Section):
     """The search."""
 
     name: str = Field("flow_cnn", description="name in the database and of a folder")
-    direction: Literal["minimize", "maximize"] = Field("minimize", description="of the metric")
-    metric: str = Field("val_mse", min_length=1, description="what is optimised")
+    direction: Annotated[
+        tuple[Direction, ...],
+        OneOrMany,
+        Field(strict=False, min_length=1, description="of the metric, or a list: one of each"),
+    ] = ("minimize",)
+    metric: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...],
+        OneOrMany,
+        Field(strict=False, min_length=1, description="what is optimised, or a list of several"),
+    ] = ("val_mse",)
     n_trials: int = Field(20, ge=1, description="finished trials that the study is to have")
     timeout: float | None = Field(None, gt=0, description="seconds after which a call stops")
     seed: int = Field(42, ge=0, lt=2**32, description="of the sampler")
@@ -225,6 +250,23 @@ class Study(Section):
     @classmethod
     def _safe_name(cls, name: str) -> str:
         return checked_study_name(name)
+
+    @model_validator(mode="after")
+    def _one_direction_per_metric(self) -> Self:
+        if len(self.direction) not in (1, len(self.metric)):
+            raise ValueError(
+                f"{len(self.metric)} metrics need as many directions, not {len(self.direction)}"
+            )
+        if len(set(self.metric)) < len(self.metric):
+            raise ValueError("metrics must be distinct")
+        return self
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """The direction of each metric; a single one counts for all."""
+        if len(self.direction) == len(self.metric):
+            return self.direction
+        return self.direction * len(self.metric)
 
 
 class IntRange(Section):
@@ -318,6 +360,16 @@ class Search(Section):
 
     study: Study = Study()
     params_to_tune: dict[str, ParameterSpec] = Field(default_factory=dict)
+    constraints: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        (), description='what every trial must satisfy, for example ["model.hidden * 2 <= 256"]'
+    )
+
+    @field_validator("constraints")
+    @classmethod
+    def _parsable(cls, constraints: tuple[str, ...]) -> tuple[str, ...]:
+        for text in constraints:
+            parse_constraint(text)
+        return constraints
 
 
 class Settings(Section):
@@ -329,11 +381,19 @@ class Settings(Section):
 
 
 class TrialStudy(Section):
-    """What a trial has to know of its study."""
+    """What a trial has to know of its study.
+
+    Attributes:
+        name: Its name.
+        metric: The metric, reported every epoch, whose best epoch's weights are kept.
+        direction: The direction in which it is better.
+        values: The metrics that are the trial's values, in the study's order.
+    """
 
     name: str
     metric: str
-    direction: Literal["minimize", "maximize"]
+    direction: Direction
+    values: Annotated[tuple[str, ...], Field(strict=False)]
 
 
 class TrialConfig(TrainingRun):

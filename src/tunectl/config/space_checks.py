@@ -10,8 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from tunectl.config import fields
+from tunectl.config.constraints import parse_constraint
 from tunectl.config.schema import Choice, FloatRange, IntRange, ParameterSpec, Section, TrainingRun
 from tunectl.config.wording import Finding, describe, findings
 
@@ -42,6 +44,42 @@ def check_specs(
             continue
         found.extend(_placed(prefix, _misfits(key, specs[key], run)))
     return specs, found
+
+
+def check_constraints(raw: Any) -> list[Finding]:
+    """Return what is wrong with the constraints; keys start with `constraints`.
+
+    Args:
+        raw: What stands under `constraints`, merged.
+    """
+    if raw is None:
+        return []
+    if not isinstance(raw, list):
+        return [Finding(key="constraints", message=f"expected a list, not {describe(raw)}")]
+    found = []
+    for index, text in enumerate(raw):
+        message = _constraint_flaw(text)
+        if message is not None:
+            found.append(Finding(key=f"constraints.{index}", message=message))
+    return found
+
+
+def _constraint_flaw(text: Any) -> str | None:
+    if not isinstance(text, str):
+        return f'expected text such as "model.hidden <= 64", not {describe(text)}'
+    try:
+        constraint = parse_constraint(text)
+    except ValueError as error:
+        return str(error)
+    numeric = [name for name, info in fields.tunable().items() if _is_number(info)]
+    for name in sorted(constraint.names):
+        if name not in numeric:
+            return fields.unknown(name, numeric, fields.tunable())
+    return None
+
+
+def _is_number(info: FieldInfo) -> bool:
+    return fields.base_type(info) in (int, float, bool)
 
 
 def _placed(prefix: str, found: Iterator[Finding]) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunectl.config import fields
+from tunectl.config import fields, overrides
 from tunectl.config.layer import Place, forget
 from tunectl.config.origin import Origin, find_origin, problem_at
 from tunectl.config.wording import describe
@@ -81,6 +81,8 @@ def read_space(values: object, place: Place) -> tuple[DraftSpace, list[Problem]]
         elif key in space.specs:
             first = find_origin(space.origins, full_key)
             problems.append(problem_at(origin, f"duplicate key, first given at {first}", full_key))
+        elif isinstance(spec, str):
+            problems.extend(_take_text(space, key, spec, origin))
         elif not isinstance(spec, Mapping):
             message = f"expected a parameter such as {{type: int, …}}, not {describe(spec)}"
             problems.append(problem_at(origin, message, full_key))
@@ -111,16 +113,32 @@ def _take(space: DraftSpace, key: str, spec: Mapping[str, Any], place: Place) ->
                 space.origins[item] = place((name, str(index)))
 
 
+def _take_text(space: DraftSpace, key: str, text: str, origin: Origin) -> Iterator[Problem]:
+    """Put a parameter into the space that is written as on the command line."""
+    parsed, problems = overrides.parse([f"{key}={text}"])
+    for problem in problems:
+        yield problem_at(origin, problem.message, f"{fields.SPACE}.{key}")
+    for one in parsed:
+        if one.kind == "sweep":
+            space.put(key, one.value, origin)
+        else:
+            message = (
+                f"expected {{type: int, …}} or a sweep such as range(1,5), not {describe(text)}"
+            )
+            yield problem_at(origin, message, f"{fields.SPACE}.{key}")
+
+
 def _parameters(
     values: Mapping[str, Any], path: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], str, Any]]:
-    """Yield path, dotted key and specification of each parameter."""
+    """Yield path, dotted key and specification of each parameter; empty sections have none."""
+    sections = {key.partition(".")[0] for key in fields.tunable()}
     for name, value in values.items():
         here = (*path, name)
         key = ".".join(here[1:])
-        if isinstance(value, Mapping) and not _is_spec(key, value):
+        if isinstance(value, Mapping) and value and not _is_spec(key, value):
             yield from _parameters(value, here)
-        elif value is not None or key in fields.tunable():
+        elif key not in sections or value:
             yield here, key, value
 
 

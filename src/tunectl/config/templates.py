@@ -14,7 +14,15 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from tunectl.config import fields
-from tunectl.config.schema import N_TARGET_WEIGHTS, Search, Section, Surroundings, TrainingRun
+from tunectl.config.json_schema import FOLDER, schema_name
+from tunectl.config.schema import (
+    N_TARGET_WEIGHTS,
+    OneOrMany,
+    Search,
+    Section,
+    Surroundings,
+    TrainingRun,
+)
 
 _WIDTH = 100
 _PLAIN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
@@ -35,6 +43,8 @@ _SPACE_HEAD = """\
 What is searched, one parameter a line: {type: int | float, low, high, step, log} with both bounds
 included, or {type: categorical, choices}. `when` makes a parameter exist only if another has that
 value. On the command line: 'training.learning_rate=tag(log,interval(1e-5,1e-2))'."""
+_CONSTRAINTS_HEAD = """\
+What every trial must satisfy, for example ["model.hidden * training.batch_size <= 512"]."""
 _BASE_HEAD = "Values for params.yaml to build on; where both have one, that of params.yaml counts."
 
 SEED_SPACE: Mapping[str, Mapping[str, Any]] = {
@@ -70,7 +80,13 @@ def render() -> dict[str, str]:
 
 def _file(name: str, blocks: Iterator[list[str]]) -> str:
     texts = ["\n".join(_aligned(block)) for block in blocks]
-    return "\n\n".join([_comment(_HEADS[name]), *texts]) + "\n"
+    head = f"{_editor_line(name)}\n{_comment(_HEADS[name])}"
+    return "\n\n".join([head, *texts]) + "\n"
+
+
+def _editor_line(name: str) -> str:
+    """Return the line by which editors with a YAML language server find a file's schema."""
+    return f"# yaml-language-server: $schema={FOLDER}/{schema_name(name)}"
 
 
 def _sections(model: type[Section]) -> Iterator[list[str]]:
@@ -88,6 +104,7 @@ def _optuna_sections() -> Iterator[list[str]]:
     width = max(map(len, SEED_SPACE)) + 1
     lines = [f"  {f'{key}:':{width}} {_flow(spec)}" for key, spec in SEED_SPACE.items()]
     yield [_comment(_SPACE_HEAD), f"{fields.SPACE}:", *lines]
+    yield [_comment(_CONSTRAINTS_HEAD), "constraints: []"]
     yield [_comment(_BASE_HEAD), f"{fields.BASE}: {{}}"]
 
 
@@ -103,6 +120,8 @@ def _body(section: Section, indent: str) -> Iterator[str]:
 
 def _entry(name: str, info: FieldInfo, value: Any, indent: str) -> Iterator[str]:
     """Yield the line of a value; a long list gets a line for each item."""
+    if OneOrMany in info.metadata and len(value) == 1:
+        (value,) = value
     line = f"{indent}{name}: {_flow(value)}"
     if isinstance(value, tuple) and len(line) > _WIDTH // 2:
         yield f"{indent}{name}:\t{info.description}"

@@ -97,6 +97,46 @@ def read(path: Path, *, name: str, if_missing: str = "there is no such file") ->
         raise ConfigError([problem]) from flaw.__cause__
 
 
+def read_list(path: Path, *, name: str) -> Document:
+    """Read a YAML file that is a list, or a single mapping, which is taken for a list of one.
+
+    Args:
+        path: The file.
+        name: What the user calls it; used in messages.
+
+    Returns:
+        The items, named "0", "1" …, and their lines; an empty file is an empty list.
+
+    Raises:
+        ConfigError: it cannot be read, is not YAML, or is neither list nor mapping.
+    """
+    try:
+        return _parse_list(_read_text(path, "there is no such file"), name)
+    except _FlawError as flaw:
+        problem = Problem(message=flaw.message, file=name, line=flaw.line)
+        raise ConfigError([problem]) from flaw.__cause__
+
+
+def read_scalar(text: str) -> bool | int | float | str | None:
+    """Return what a text means as a value in YAML; in quotes it is text whatever it says.
+
+    Raises:
+        ValueError: it cannot be stored, for example a whole number of more than 64 bits.
+    """
+    plain = text.strip()
+    if len(plain) > 1 and plain[0] == plain[-1] and plain[0] in "'\"":
+        node = yaml.compose(plain, Loader=_Loader)
+        value: Any = node.value if isinstance(node, yaml.ScalarNode) else plain
+    else:
+        resolvers = _Loader.yaml_implicit_resolvers.get(plain[:1], [])
+        tags = (tag for tag, pattern in resolvers if pattern.match(plain))
+        value = _plain(next(tags, f"{_CORE}str").removeprefix(_CORE), plain)
+    flaw = flaw_of(value)
+    if flaw:
+        raise ValueError(flaw)
+    return value  # type: ignore[no-any-return]
+
+
 def _read_text(path: Path, if_missing: str) -> str:
     try:
         with path.open("rb") as file:
@@ -116,16 +156,8 @@ def _read_text(path: Path, if_missing: str) -> str:
 
 
 def _parse(text: str, name: str) -> Document:
-    try:
-        root = yaml.compose(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise _syntax_flaw(error, text) from error
-    except RecursionError as error:
-        raise _FlawError("is nested too deeply", None) from error
-    except Exception as error:
-        # PyYAML lets some of Python's own errors through, for example for "\UFFFFFFFF".
-        raise _FlawError("is not valid YAML", None) from error
-    if root is None or root.tag == f"{_CORE}null":
+    root = _compose(text)
+    if root is None:
         return Document()
     if not isinstance(root, yaml.MappingNode):
         message = "must be a mapping at the top level, lines of the form `key: value`"
@@ -135,11 +167,39 @@ def _parse(text: str, name: str) -> Document:
         values = reader.mapping(root, ())
     except RecursionError as error:
         raise _FlawError("is nested too deeply", None) from error
-    problems = tuple(
-        Problem(message=message, file=name, line=line)
-        for message, line in dict.fromkeys(reader.flaws)
-    )
-    return Document(values=values, lines=reader.lines, problems=problems)
+    return reader.document(values, name)
+
+
+def _parse_list(text: str, name: str) -> Document:
+    root = _compose(text)
+    if root is None:
+        return Document()
+    if not isinstance(root, yaml.SequenceNode | yaml.MappingNode):
+        raise _FlawError("must be a list of mappings, or a mapping", root.start_mark.line + 1)
+    reader = _Reader()
+    try:
+        if isinstance(root, yaml.SequenceNode):
+            values = reader.items(root)
+        else:
+            reader.lines[("0",)] = _line_of(root)
+            values = {"0": reader.mapping(root, ("0",))}
+    except RecursionError as error:
+        raise _FlawError("is nested too deeply", None) from error
+    return reader.document(values, name)
+
+
+def _compose(text: str) -> yaml.Node | None:
+    """Return the document's root, None for an empty one."""
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise _syntax_flaw(error, text) from error
+    except RecursionError as error:
+        raise _FlawError("is nested too deeply", None) from error
+    except Exception as error:
+        # PyYAML lets some of Python's own errors through, for example for "\UFFFFFFFF".
+        raise _FlawError("is not valid YAML", None) from error
+    return None if root is None or root.tag == f"{_CORE}null" else root
 
 
 def _syntax_flaw(error: yaml.YAMLError, text: str) -> _FlawError:
@@ -170,6 +230,25 @@ class _Reader:
         self.flaws: list[tuple[str, int]] = []
         self._n_nodes = 0
         self._open: set[int] = set()
+
+    def document(self, values: Mapping[str, Any], name: str) -> Document:
+        """Return what was read, and what was wrong with it."""
+        problems = tuple(
+            Problem(message=message, file=name, line=line)
+            for message, line in dict.fromkeys(self.flaws)
+        )
+        return Document(values=values, lines=self.lines, problems=problems)
+
+    def items(self, node: yaml.SequenceNode) -> dict[str, Any]:
+        """Return the items of a list that is the whole document, by index."""
+        values = {}
+        for index, item in enumerate(self._enter(node)):
+            place = (str(index),)
+            self.lines[place] = _line_of(item)
+            value = self._value(item, place)
+            if value is not _UNUSABLE:
+                values[str(index)] = value
+        return values
 
     def mapping(self, node: yaml.MappingNode, path: tuple[str, ...]) -> dict[str, Any]:
         """Return a mapping's values and note the line of each key."""

@@ -7,13 +7,13 @@ An objective knows nothing of Optuna, of other trials or of the terminal: it get
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from tunectl.artifacts.trial_dir import TrialDir
-from tunectl.config.schema import TrainingRun, TrialConfig
+from tunectl.config.schema import Direction, Runtime, TrainingRun, TrialConfig
 from tunectl.errors import Problem
 
 
@@ -30,10 +30,11 @@ class Outcome:
     """What a trial reached.
 
     Args:
-        value: The study's metric at the best epoch.
+        value: The metric by which the best epoch was chosen, at that epoch.
         best_epoch: 1-based number of that epoch.
         epochs: Epochs trained.
-        metrics: Final metrics by name, each a finite number: `val_*` and `test_*`.
+        metrics: Final metrics by name, each a finite number; whatever a study may optimise is
+            among them.
         attributes: Further facts to store with the trial, for example `target_0_r2`.
     """
 
@@ -79,13 +80,25 @@ class TrialContext(Protocol):
             TrialInterrupted: the program has been told to stop.
         """
 
+    def check_stop(self) -> None:
+        """Stop here if the program has been told to; cheap enough for every batch.
+
+        Raises:
+            TrialInterrupted: it has been; what is needed to go on must be left in the trial's
+                `checkpoints` folder on the way out.
+        """
+
 
 class Objective(Protocol):
     """One kind of trial."""
 
     @property
-    def metrics(self) -> Mapping[str, str]:
+    def metrics(self) -> Mapping[str, Direction]:
         """What `study.metric` may be → the direction in which it is better."""
+
+    @property
+    def epoch_metrics(self) -> Sequence[str]:
+        """Those of the metrics that are reported every epoch; the first is the default."""
 
     def problems(self, run: TrainingRun, project: Path) -> list[Problem]:
         """Look at the configuration and its data without training.
@@ -105,4 +118,80 @@ class Objective(Protocol):
         Raises:
             TrialPruned, TrialInterrupted: from `context.report`, let through.
             ObjectiveError: the trial failed for a reason worth naming.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSize:
+    """How much a configuration asks of the machine, worked out without training.
+
+    Args:
+        n_parameters: Of the network.
+        batch_size: Samples per training step.
+        sample_values: Numbers in one sample.
+        n_samples: Samples that are used.
+    """
+
+    n_parameters: int
+    batch_size: int
+    sample_values: int
+    n_samples: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """What a few training steps of one configuration showed.
+
+    Args:
+        input_shape: Of one batch, (B, C, …).
+        output_shape: Of the network's answer, (B, T).
+        n_parameters: Of the network.
+        gradients_finite: Whether every parameter has a gradient of finite numbers.
+        loss: Of the first batch, before the first step.
+        data_bytes: Memory of the selected data.
+        peak_memory_bytes: Memory of everything else that a step needs; on a CPU an estimate.
+        step_s: Seconds of one step: forward, backward and the optimiser.
+        steps_per_epoch: Steps of one epoch.
+        epoch_s: Seconds of one epoch with its validation.
+        disk_bytes: What a trial leaves, about.
+    """
+
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    n_parameters: int
+    gradients_finite: bool
+    loss: float
+    data_bytes: int
+    peak_memory_bytes: int
+    step_s: float
+    steps_per_epoch: int
+    epoch_s: float
+    disk_bytes: int
+
+
+@runtime_checkable
+class Rehearsable(Protocol):
+    """An optional part of an objective: it can be tried out before there is a study."""
+
+    @property
+    def size_keys(self) -> Sequence[str]:
+        """Dotted keys of what decides how long a step takes and how much memory it needs."""
+
+    def misfits(self, run: TrainingRun, project: Path) -> list[Problem]:
+        """Return what would make a trial fail, as far as it shows without reading the data."""
+
+    def size(self, run: TrainingRun, project: Path) -> ModelSize:
+        """Return how much a configuration without misfits asks of the machine."""
+
+    def rehearse(self, run: TrainingRun, runtime: Runtime, project: Path, device: str) -> Rehearsal:
+        """Take a few training steps and forget them; nothing is written.
+
+        Args:
+            run: A configuration without misfits.
+            runtime: Precision, determinism and threads.
+            project: The project folder.
+            device: The device to run on, as PyTorch names it.
+
+        Raises:
+            ObjectiveError: memory ran out.
         """

@@ -7,12 +7,13 @@ order without waiting for PyTorch; `flow_cnn_trial.py` does the work.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tunectl.config.schema import TrainingRun
+from tunectl.config.schema import Direction, Runtime, TrainingRun
 from tunectl.errors import Problem
-from tunectl.objectives.base import Outcome, TrialContext
+from tunectl.objectives.base import ModelSize, Outcome, Rehearsal, TrialContext
+from tunectl.objectives.costs import COSTS
 from tunectl.training.data_checks import find_problems
 from tunectl.training.metrics import DIRECTIONS
 
@@ -21,9 +22,14 @@ class FlowCnn:
     """Trains one network per trial and evaluates the best epoch's weights on the test split."""
 
     @property
-    def metrics(self) -> Mapping[str, str]:
+    def metrics(self) -> Mapping[str, Direction]:
         """What `study.metric` may be → the direction in which it is better."""
-        return DIRECTIONS
+        return {**DIRECTIONS, **COSTS}
+
+    @property
+    def epoch_metrics(self) -> Sequence[str]:
+        """The validation metrics."""
+        return tuple(DIRECTIONS)
 
     def problems(self, run: TrainingRun, project: Path) -> list[Problem]:
         """Look at the configuration and its data without training.
@@ -36,6 +42,41 @@ class FlowCnn:
             Everything that would make a trial fail; `file` is set only where it is a data file.
         """
         return find_problems(run, project)
+
+    @property
+    def size_keys(self) -> Sequence[str]:
+        """Dotted keys of what decides how long a step takes and how much memory it needs."""
+        return (
+            "dataset.downsample_factor",
+            "dataset.limit_samples",
+            "model.hidden",
+            "model.use_residual",
+            "training.batch_size",
+            "training.optimizer",
+        )
+
+    def misfits(self, run: TrainingRun, project: Path) -> list[Problem]:
+        """Return what would make a trial fail, as far as it shows without reading the data."""
+        return find_problems(run, project, look_at_values=False)
+
+    def size(self, run: TrainingRun, project: Path) -> ModelSize:
+        """Return how much a configuration without misfits asks of the machine."""
+        from tunectl.objectives.flow_cnn_rehearsal import measure_size
+
+        return measure_size(run, project)
+
+    def rehearse(self, run: TrainingRun, runtime: Runtime, project: Path, device: str) -> Rehearsal:
+        """Take a few training steps and forget them; see `Rehearsable.rehearse`."""
+        from tunectl.objectives.flow_cnn_rehearsal import rehearse
+        from tunectl.training.device import release_memory
+
+        try:
+            return rehearse(run, runtime, project, device)
+        except BaseException as error:
+            _forget_frames(error)
+            raise
+        finally:
+            release_memory()
 
     def run(self, context: TrialContext) -> Outcome:
         """Run one trial to its end and leave its results in its directory.

@@ -17,14 +17,13 @@ import torch
 from numpy.typing import NDArray
 
 from tunectl.artifacts import atomic
-from tunectl.config.schema import TrialConfig
-from tunectl.errors import DataError, ObjectiveError
+from tunectl.errors import ObjectiveError
 from tunectl.objectives import figures
-from tunectl.objectives.base import Outcome, TrialContext, TrialPruned
+from tunectl.objectives.base import Outcome, TrialContext, TrialInterrupted, TrialPruned
+from tunectl.objectives.costs import median_time_ms
+from tunectl.objectives.flow_cnn_setup import make_loss, memory_errors, prepare_data
 from tunectl.objectives.flow_cnn_summary import evaluation_summary
-from tunectl.training.architecture import Architecture, resolve_kind
-from tunectl.training.data import Split, load_dataset, split_indices
-from tunectl.training.data_checks import find_problems
+from tunectl.training.checkpoint import CheckpointClock, restore_latest, save_checkpoint
 from tunectl.training.device import convolutions_for, resolve_device, torch_settings
 from tunectl.training.loop import (
     EpochRecord,
@@ -35,9 +34,7 @@ from tunectl.training.loop import (
     predict,
     start_training,
 )
-from tunectl.training.losses import WeightedMSELoss
 from tunectl.training.metrics import summarise, target_metrics
-from tunectl.training.tensors import SampleTensors
 
 
 def run_trial(context: TrialContext) -> Outcome:
@@ -47,7 +44,7 @@ def run_trial(context: TrialContext) -> Outcome:
     settings = torch_settings(
         device, deterministic=runtime.deterministic, threads=runtime.threads_per_worker
     )
-    with settings, _memory_errors(device):
+    with settings, memory_errors(device):
         return _Trial(context, device).run()
 
 
@@ -63,19 +60,9 @@ class _Trial:
         self.context = context
         self.directory = context.directory
         config = self.config = context.config
-        problems = find_problems(config, context.project, look_at_values=False)
-        if problems:
-            raise DataError(problems)
-        samples = load_dataset(config.dataset, context.project)
-        self.split: Split = split_indices(len(samples.x), config.data_split)
-        self.data = SampleTensors(
-            samples,
-            self.split,
-            normalize_targets=config.training.normalize_targets,
-            device=device,
-        )
-        self.architecture = _architecture(config, samples.x.shape, samples.t.shape[1])
+        self.data, self.split, self.architecture = prepare_data(config, context.project, device)
         self.state: TrainingState = start_training(self.architecture, config.training, device)
+        self.clock = CheckpointClock()
 
     def run(self) -> Outcome:
         """Train, then evaluate the best epoch's weights."""
@@ -94,10 +81,26 @@ class _Trial:
             return self._evaluate(self._fit())
 
     def _fit(self) -> FitResult:
+        """Train from the last checkpoint, if there is one; leave one when told to stop."""
+        folder = self.directory.checkpoints_dir
+        restored = restore_latest(folder, self.state)
+        if restored is not None:
+            self.context.log.info("goes on from %s", restored.name)
+        loss = make_loss(self.config.training, self.architecture.targets)
         try:
             return fit(
-                self.state, self.data, self.split, self._plan(), self._loss(), self._on_epoch
+                self.state,
+                self.data,
+                self.split,
+                self._plan(),
+                loss,
+                self._on_epoch,
+                self.context.check_stop,
             )
+        except TrialInterrupted:
+            saved = save_checkpoint(folder, self.state)
+            self.context.log.info("interrupted; can go on from %s", saved.name)
+            raise
         except (TrialPruned, ObjectiveError):
             self._leave_histories()
             raise
@@ -113,12 +116,6 @@ class _Trial:
             precision=self.config.runtime.precision,
         )
 
-    def _loss(self) -> WeightedMSELoss:
-        targets = self.architecture.targets
-        training = self.config.training
-        weights = training.target_weights[:targets] if training.use_weighted_loss else [1] * targets
-        return WeightedMSELoss(weights)
-
     def _on_epoch(self, record: EpochRecord) -> None:
         metric = self.config.study.metric
         value = record.metrics[metric]
@@ -126,6 +123,8 @@ class _Trial:
             "epoch %d: train_loss %.6g, %s %.6g", record.epoch, record.train_loss, metric, value
         )
         self.context.report(record.epoch, _finite(record.metrics))
+        if record.epoch < self.config.training.epochs and self.clock.is_due():
+            self.clock.save(self.directory.checkpoints_dir, self.state)
 
     def _leave_histories(self) -> None:
         """Write what a trial reached that does not come to its end; the test split stays unused."""
@@ -145,7 +144,7 @@ class _Trial:
         y_pred, y_true = self._predict_test(fitted)
         per_target = target_metrics(y_pred, y_true, names)
         test = {f"test_{name}": value for name, value in summarise(per_target).items()}
-        metrics = {**fitted.best.metrics, **test}
+        metrics = {**fitted.best.metrics, **test, **self._costs()}
         self._write_model(fitted)
         _write_array(self.directory.predictions_file, y_pred)
         _write_array(self.directory.truth_file, y_true)
@@ -185,6 +184,17 @@ class _Trial:
         if not np.isfinite(y_pred).all():
             raise ObjectiveError("the best epoch's predictions on the test split are not finite")
         return y_pred, self.data.own_targets(self.split.test)
+
+    def _costs(self) -> dict[str, float]:
+        """Return what the network costs; `inference_time_ms` is that of a single sample."""
+        model, one = self.state.model, self.split.test[:1]
+        precision = self.config.runtime.precision
+        inference_ms = median_time_ms(lambda: predict(model, self.data, one, precision=precision))
+        return {
+            "n_parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "train_time_s": round(self.state.trained_s, 3),
+            "inference_time_ms": round(inference_ms, 4),
+        }
 
     def _write_model(self, fitted: FitResult) -> None:
         """Write all that is needed to use the network elsewhere: plan, scaling and weights."""
@@ -236,17 +246,6 @@ class _Trial:
         self.context.log.info("R² on the test split: %s", ", ".join(shown))
 
 
-def _architecture(config: TrialConfig, x_shape: tuple[int, ...], targets: int) -> Architecture:
-    return Architecture(
-        kind=resolve_kind(config.model.type, len(x_shape)),
-        channels=x_shape[1],
-        targets=targets,
-        hidden=config.model.hidden,
-        dropout_rate=config.model.dropout_rate,
-        use_residual=config.model.use_residual,
-    )
-
-
 def _finite(values: Mapping[str, float | None]) -> dict[str, float]:
     """Return the values that are numbers: an R² may not exist, and no database takes NaN."""
     return {
@@ -263,18 +262,3 @@ def _write_array(path: Path, values: NDArray[np.float32]) -> None:
 def _write_bytes(path: Path, content: bytes) -> None:
     with atomic.replacing(path) as beside:
         beside.write_bytes(content)
-
-
-@contextmanager
-def _memory_errors(device: str) -> Iterator[None]:
-    """Name what a trial can do about memory that ran out."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not is_memory and "allocate memory" not in str(error):
-            raise
-        raise ObjectiveError(
-            f"out of memory on {device}: a smaller training.batch_size or model.hidden, or a "
-            "larger dataset.downsample_factor, needs less"
-        ) from error

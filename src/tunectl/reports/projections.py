@@ -15,6 +15,7 @@ from tunectl.artifacts import atomic
 from tunectl.artifacts.study_dir import ProjectTree
 from tunectl.errors import StorageError
 from tunectl.reports.summary import StudySummary, summarise
+from tunectl.studies.ranking import one_or_list
 
 log = logging.getLogger(__name__)
 
@@ -51,13 +52,14 @@ def _write_best(summary: StudySummary, tree: ProjectTree) -> None:
     folder = tree.study(summary.name)
     infos, links = (folder.best_info_file, tree.best_info_file), (folder.best_link, tree.best_link)
     if summary.best is None:
-        _forget((*infos, *links))
+        _forget(infos)
+        _forget_links(links)
         return
     best = summary.best
     document = {
         "study": summary.name,
-        "metric": summary.metric,
-        "direction": summary.direction,
+        "metric": one_or_list(summary.metrics),
+        "direction": one_or_list(summary.directions),
         **best.to_best(),
         "best_epoch": best.best_epoch,
         "metrics": dict(best.metrics),
@@ -67,7 +69,7 @@ def _write_best(summary: StudySummary, tree: ProjectTree) -> None:
     for file in infos:
         atomic.write_yaml(file, document)
     if best.output_dir is None or not (tree.project / best.output_dir).is_dir():
-        _forget(links)
+        _forget_links(links)
         return
     for link in links:
         try:
@@ -76,8 +78,14 @@ def _write_best(summary: StudySummary, tree: ProjectTree) -> None:
             log.warning("%s", error)
 
 
-def _forget(paths: tuple[Path, ...]) -> None:
-    """Remove what would otherwise speak of another study's best trial; never a real folder."""
-    for path in paths:
-        if path.is_symlink() or path.is_file():
-            path.unlink()
+def _forget(files: tuple[Path, ...]) -> None:
+    """Remove files that would otherwise speak of another study's best trial."""
+    for file in files:
+        file.unlink(missing_ok=True)
+
+
+def _forget_links(links: tuple[Path, ...]) -> None:
+    """Remove links to another study's best trial; what is no link is not ours."""
+    for link in links:
+        if link.is_symlink():
+            link.unlink()

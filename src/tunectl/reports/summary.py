@@ -20,17 +20,16 @@ from optuna.trial import FrozenTrial
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import Settings
 from tunectl.search.space import SearchSpace
-from tunectl.studies.lifecycle import (
+from tunectl.studies import attributes
+from tunectl.studies.lifecycle import StudyOverview, created_at, stored_settings
+from tunectl.studies.ranking import (
     STATE_NAMES,
-    StudyOverview,
-    best_trial,
+    best_trials,
     count_states,
-    created_at,
-    direction_of,
-    metric_of,
-    stored_settings,
+    directions_of,
+    metrics_of,
+    one_or_list,
 )
-from tunectl.studies.recovery import OUTPUT_DIR_ATTR
 from tunectl.studies.times import duration_s, rfc3339, utc
 
 SCHEMA_VERSION = 1
@@ -43,7 +42,7 @@ class TrialSummary:
     Args:
         number: Its number.
         state: `complete`, `pruned`, `failed`, `running` or `waiting`.
-        value: Its value; of a pruned trial the last one reported.
+        values: One for each metric, empty while it has none; of a pruned trial the last reported.
         params: Dotted key → value.
         started_at: RFC 3339 in UTC.
         finished_at: RFC 3339 in UTC.
@@ -58,7 +57,7 @@ class TrialSummary:
 
     number: int
     state: str
-    value: float | None
+    values: Sequence[float]
     params: Mapping[str, Any]
     started_at: str | None
     finished_at: str | None
@@ -70,12 +69,17 @@ class TrialSummary:
     best_epoch: int | None
     mlflow_run_id: str | None
 
+    @property
+    def value(self) -> float | None:
+        """Its value of the study's first metric."""
+        return self.values[0] if self.values else None
+
     def to_document(self) -> dict[str, Any]:
         """Return the trial as it stands in `summary --json`."""
         return {
             "number": self.number,
             "state": self.state,
-            "value": self.value,
+            **self._values(),
             "params": dict(self.params),
             "started_at": self.started_at,
             "finished_at": self.finished_at,
@@ -89,11 +93,16 @@ class TrialSummary:
         """Return the trial as it stands under `best`."""
         return {
             "number": self.number,
-            "value": self.value,
+            **self._values(),
             "params": dict(self.params),
             "output_dir": self.output_dir,
             "mlflow_run_id": self.mlflow_run_id,
         }
+
+    def _values(self) -> dict[str, Any]:
+        """Return `value`, and for several metrics `values` as well."""
+        several = {"values": list(self.values)} if len(self.values) > 1 else {}
+        return {"value": self.value, **several}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,27 +111,44 @@ class StudySummary:
 
     Args:
         name: The study's name.
-        direction: `minimize` or `maximize`.
-        metric: What is optimised.
+        directions: `minimize` or `maximize` for each metric.
+        metrics: What is optimised.
         created_at: RFC 3339 in UTC, None for a study that another program made.
         storage: Its database, without a password.
         states: State → how many trials are in it.
-        best: The best trial, None while none is complete.
+        front: The completed trials that no other beats, the best in the first metric first; with
+            one metric the best trial alone.
         trials: All trials by number.
     """
 
     name: str
-    direction: str
-    metric: str
+    directions: Sequence[str]
+    metrics: Sequence[str]
     created_at: str | None
     storage: str
     states: Mapping[str, int]
-    best: TrialSummary | None
+    front: Sequence[TrialSummary]
     trials: Sequence[TrialSummary]
+
+    @property
+    def best(self) -> TrialSummary | None:
+        """The trial that stands for the study, None while none is complete."""
+        return self.front[0] if self.front else None
+
+    @property
+    def metric(self) -> str:
+        """The first metric."""
+        return self.metrics[0]
+
+    @property
+    def goal(self) -> str:
+        """What is optimised in words, for example `minimize val_mse`."""
+        pairs = zip(self.directions, self.metrics, strict=True)
+        return ", ".join(f"{direction} {metric}" for direction, metric in pairs)
 
     def top(self, count: int) -> list[TrialSummary]:
         """Return the best completed trials, best first, at most so many."""
-        sign = -1.0 if self.direction == "maximize" else 1.0
+        sign = -1.0 if self.directions[0] == "maximize" else 1.0
         complete = [t for t in self.trials if t.state == "complete" and t.value is not None]
         return sorted(complete, key=lambda t: (sign * (t.value or 0.0), t.number))[:count]
 
@@ -130,8 +156,8 @@ class StudySummary:
         """Return what every JSON document says of the study itself."""
         return {
             "name": self.name,
-            "direction": self.direction,
-            "metric": self.metric,
+            "direction": one_or_list(self.directions),
+            "metric": one_or_list(self.metrics),
             "created_at": self.created_at,
             "storage": self.storage,
         }
@@ -145,20 +171,28 @@ class StudySummary:
             "n_trials": len(self.trials),
             "states": dict(self.states),
             "best": self.best.to_best() if self.best else None,
+            **self.front_document(),
             "trials": [trial.to_document() for trial in chosen],
         }
+
+    def front_document(self) -> dict[str, Any]:
+        """Return `pareto_front` for a study of several metrics, nothing for one."""
+        if len(self.metrics) == 1:
+            return {}
+        return {"pareto_front": [trial.to_best() for trial in self.front]}
 
     def to_file_document(self) -> dict[str, Any]:
         """Return what `study_summary.json` holds."""
         return {
             "study_name": self.name,
-            "direction": self.direction,
-            "metric": self.metric,
+            "direction": one_or_list(self.directions),
+            "metric": one_or_list(self.metrics),
             "n_trials": len(self.trials),
             "states": dict(self.states),
             "best_params": dict(self.best.params) if self.best else None,
             "best_value": self.best.value if self.best else None,
             "best_trial": self.best.number if self.best else None,
+            **self.front_document(),
             "trials": [trial.to_document() for trial in self.trials],
         }
 
@@ -166,14 +200,16 @@ class StudySummary:
         """Return the trials as CSV, a column for each parameter that any trial has."""
         chosen = self.trials if trials is None else trials
         names = sorted({name for trial in self.trials for name in trial.params})
+        others = list(self.metrics[1:])
         fixed = ["number", "state", "value", "epochs", "duration_s", "started_at", "finished_at"]
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow([*fixed, "output_dir", "error", *names])
+        writer.writerow([*fixed, "output_dir", "error", *others, *names])
         for trial in chosen:
             document = trial.to_document()
             cells = [document[name] for name in (*fixed, "output_dir", "error")]
-            writer.writerow([*cells, *(trial.params.get(name) for name in names)])
+            rest = [*trial.values[1:], *([None] * len(others))][: len(others)]
+            writer.writerow([*cells, *rest, *(trial.params.get(name) for name in names)])
         return out.getvalue()
 
 
@@ -185,37 +221,36 @@ def summarise(study: optuna.Study, storage: str) -> StudySummary:
         storage: Its database's URL as it may be shown.
     """
     trials = study.get_trials(deepcopy=False)
-    best = best_trial(study)
     created = created_at(study)
     return StudySummary(
         name=study.study_name,
-        direction=direction_of(study),
-        metric=metric_of(study),
+        directions=directions_of(study),
+        metrics=metrics_of(study),
         created_at=rfc3339(created) if created else None,
         storage=storage,
         states=count_states(trials),
-        best=summarise_trial(best) if best else None,
+        front=tuple(summarise_trial(trial) for trial in best_trials(study)),
         trials=tuple(summarise_trial(trial) for trial in trials),
     )
 
 
 def summarise_trial(trial: FrozenTrial) -> TrialSummary:
     """Return one trial."""
-    attributes = trial.user_attrs
+    stored = trial.user_attrs
     return TrialSummary(
         number=trial.number,
         state=STATE_NAMES[trial.state],
-        value=trial.value,
+        values=tuple(trial.values or ()),
         params=dict(trial.params),
         started_at=utc(trial.datetime_start),
         finished_at=utc(trial.datetime_complete),
         duration_s=duration_s(trial),
-        epochs=len(trial.intermediate_values),
-        output_dir=attributes.get(OUTPUT_DIR_ATTR),
-        error=attributes.get("error"),
-        metrics=attributes.get("metrics") or {},
-        best_epoch=attributes.get("best_epoch"),
-        mlflow_run_id=attributes.get("mlflow_run_id"),
+        epochs=attributes.epochs_of(trial),
+        output_dir=stored.get(attributes.OUTPUT_DIR),
+        error=stored.get(attributes.ERROR),
+        metrics=stored.get(attributes.METRICS) or {},
+        best_epoch=stored.get(attributes.BEST_EPOCH),
+        mlflow_run_id=stored.get(attributes.MLFLOW_RUN_ID),
     )
 
 
@@ -264,6 +299,8 @@ class StudyDetails:
             "pruner": search.study.pruner.model_dump(mode="json") if search else None,
             "seed": search.study.seed if search else None,
             "space": SearchSpace(search.params_to_tune).to_document() if search else None,
+            "constraints": list(search.constraints) if search else None,
+            "fingerprint": SearchSpace(search.params_to_tune).fingerprint() if search else None,
             "configuration": settings.run.model_dump(mode="json") if settings else None,
         }
 

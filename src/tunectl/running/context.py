@@ -12,7 +12,7 @@ import optuna
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import TrialConfig
 from tunectl.errors import ObjectiveError
-from tunectl.objectives.base import TrialPruned
+from tunectl.objectives.base import TrialInterrupted, TrialPruned
 from tunectl.studies.storage import storage_errors
 
 
@@ -28,6 +28,7 @@ class RunningTrial:
         log: Its log.
         storage_url: The database's URL, for messages.
         on_epoch: Told epoch and value after each report.
+        should_stop: Whether the program has been told to stop.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class RunningTrial:
         log: logging.Logger,
         storage_url: str,
         on_epoch: Callable[[int, float], None],
+        should_stop: Callable[[], bool],
     ) -> None:
         self.config = config
         self.project = project
@@ -50,13 +52,18 @@ class RunningTrial:
         self._trial = trial
         self._storage_url = storage_url
         self._on_epoch = on_epoch
+        self._should_stop = should_stop
         # What an interrupted attempt reported already; the same epochs give the same values again.
         self._reported_before = max(_reported_steps(trial), default=0)
+        # Optuna prunes by the study's only value: not for several, nor for one that no epoch has.
+        self._prunable = config.study.values == (config.study.metric,)
 
     def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Store the epoch's metric and ask the pruner. See `TrialContext.report`."""
         value = self._value(epoch, metrics)
         self._on_epoch(epoch, value)
+        if not self._prunable:
+            return
         with storage_errors(self._storage_url):
             if epoch > self._reported_before:
                 self._trial.report(value, step=epoch)
@@ -64,6 +71,11 @@ class RunningTrial:
             # but after the last one the answer may not have been heard.
             if epoch >= self._reported_before and self._trial.should_prune():
                 raise TrialPruned(f"pruned after epoch {epoch} with {value:.6g}")
+
+    def check_stop(self) -> None:
+        """Stop here if told to. See `TrialContext.check_stop`."""
+        if self._should_stop():
+            raise TrialInterrupted("told to stop")
 
     def _value(self, epoch: int, metrics: Mapping[str, float]) -> float:
         metric = self.config.study.metric

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import collections
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tunectl.errors import NoTrialSucceededError, StorageError
+from tunectl.objectives.base import TrialInterrupted
 from tunectl.running.events import StudyStarted, TrialEnded
-from tunectl.running.worker import Workplace, run_trial
+from tunectl.running.worker import Workplace, rewrite_stale_infos, run_trial
 from tunectl.studies.budget import Budget, Claims, Nothing
-from tunectl.studies.lifecycle import best_trial, direction_of, metric_of
+from tunectl.studies.ranking import best_trial, directions_of, first_value, metrics_of
+from tunectl.studies.recovery import claim_lock
 from tunectl.studies.storage import storage_errors
 
 # A study whose trials fail one after another is hopeless; stop before the night is over.
@@ -25,10 +27,12 @@ class RunReport:
     Args:
         ended: The trials that this call brought to an end, in that order.
         timed_out: Whether the time ended it.
+        waiting: The trial that was stopped on the way and can be gone on with, if there is one.
     """
 
     ended: tuple[TrialEnded, ...]
     timed_out: bool
+    waiting: int | None = None
 
 
 def run_study(place: Workplace, budget: Budget, timeout_s: float | None = None) -> RunReport:
@@ -37,7 +41,7 @@ def run_study(place: Workplace, budget: Budget, timeout_s: float | None = None) 
     Args:
         place: The study and its surroundings.
         budget: How many trials.
-        timeout_s: After so many seconds no further trial is started; the running one is finished.
+        timeout_s: After so many seconds the running trial leaves a checkpoint and stops.
 
     Returns:
         The trials that were brought to an end.
@@ -47,34 +51,43 @@ def run_study(place: Workplace, budget: Budget, timeout_s: float | None = None) 
         StorageError: the database or the disk failed; the running trial can be taken up again.
     """
     deadline = time.monotonic() + timeout_s if timeout_s is not None else float("inf")
+    told = place.should_stop
+    place = replace(place, should_stop=lambda: told() or time.monotonic() >= deadline)
     claims = _open_claims(place, budget)
     with storage_errors(place.storage_url):
+        rewrite_stale_infos(place)
         planned, best = claims.remaining(), best_trial(place.study)
     place.tell(
         StudyStarted(
             study=place.study.study_name,
-            metric=metric_of(place.study),
-            direction=direction_of(place.study),
+            metrics=metrics_of(place.study),
+            directions=directions_of(place.study),
             planned=planned,
-            best_value=best.value if best else None,
+            best_value=first_value(best) if best else None,
         )
     )
     ended: list[TrialEnded] = []
-    while time.monotonic() < deadline:
+    waiting: int | None = None
+    while waiting is None and not place.should_stop():
         with storage_errors(place.storage_url), claims.next() as claim:
             if isinstance(claim, Nothing):
                 if not claim.wait:
                     break
                 time.sleep(POLL_S)
                 continue
-            ended.append(run_trial(place, claim))
+            try:
+                ended.append(run_trial(place, claim))
+            except TrialInterrupted:
+                waiting = claim.trial.number
         _stop_if_hopeless(ended)
-    _check_success(ended)
-    return RunReport(ended=tuple(ended), timed_out=time.monotonic() >= deadline)
+    timed_out = time.monotonic() >= deadline
+    if not place.should_stop():
+        _check_success(ended)
+    return RunReport(ended=tuple(ended), timed_out=timed_out, waiting=waiting)
 
 
 def _open_claims(place: Workplace, budget: Budget) -> Claims:
-    lock_file = place.tree.study(place.study.study_name).lock_file
+    lock_file = claim_lock(place.storage_url, place.tree.study(place.study.study_name))
     place.tree.make_outputs_root()  # find out now, not after a trial has been asked for
     try:
         lock_file.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ Observers are projections: an observer that fails is logged and never costs a tr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,15 +21,15 @@ class StudyStarted:
 
     Args:
         study: The study's name.
-        metric: What is optimised.
-        direction: `minimize` or `maximize`.
+        metrics: What is optimised.
+        directions: `minimize` or `maximize` for each.
         planned: Trials that this call is to bring to an end, as far as is known at the start.
-        best_value: Best value so far, None while there is none.
+        best_value: Best value of the first metric so far, None while there is none.
     """
 
     study: str
-    metric: str
-    direction: str
+    metrics: Sequence[str]
+    directions: Sequence[str]
     planned: int
     best_value: float | None
 
@@ -75,12 +75,12 @@ class TrialEnded:
     Args:
         number: Its number.
         state: How it ended.
-        value: Its value, None for a failed one.
+        value: Its value of the first metric, None for a failed one.
         epochs: Epochs it trained.
         duration_s: From its start to its end.
         error: Why it failed.
         directory: Its folder.
-        is_best: Whether it is now the study's best.
+        is_best: Whether it is now the study's best, or with several metrics one of the best.
     """
 
     number: int

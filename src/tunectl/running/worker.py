@@ -6,12 +6,11 @@ attributes before its end, its end in the database, and only then its `trial_inf
 
 from __future__ import annotations
 
+import datetime as dt
 import errno
 import logging
 import math
-import platform
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,30 +18,31 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from tunectl import __version__
 from tunectl.artifacts.study_dir import ProjectTree
 from tunectl.artifacts.trial_dir import TrialDir
-from tunectl.config.schema import Scalar, Settings, TrialConfig
+from tunectl.config.constraints import parse_constraint
+from tunectl.config.schema import Settings, TrialConfig
 from tunectl.errors import ObjectiveError, StorageError
-from tunectl.objectives.base import Objective, Outcome, TrialPruned
+from tunectl.objectives.base import Objective, Outcome, TrialInterrupted, TrialPruned
 from tunectl.running.context import RunningTrial
-from tunectl.running.events import EndState, EpochEnded, Event, Observer, TrialEnded, TrialStarted
+from tunectl.running.events import EpochEnded, Event, Observer, TrialEnded, TrialStarted
+from tunectl.running.trial_config import configure_trial, values_of
+from tunectl.running.trial_info import describe_end, describe_trial
 from tunectl.search.space import SearchSpace
+from tunectl.studies import attributes
 from tunectl.studies.budget import Claim
-from tunectl.studies.lifecycle import STATE_NAMES, best_trial, direction_of
+from tunectl.studies.recovery import own_directory
 from tunectl.studies.storage import storage_errors
-from tunectl.studies.times import duration_s, utc
 
 log = logging.getLogger(__name__)
 
 # The machine is at fault, not the trial: stop, so that it can be taken up again.
+RECENT = 20
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-ERROR_ATTR = "error"
-END_STATES: Mapping[TrialState, EndState] = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-}
+
+
+class ConstraintViolated(Exception):  # noqa: N818 - no error: the sampler learns from it
+    """The proposed parameters break a constraint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,7 @@ class Workplace:
         device: The device that trials run on.
         storage_url: The database's URL, for messages.
         observers: Told of everything that happens.
+        should_stop: Whether the program has been told to stop.
     """
 
     study: optuna.Study
@@ -66,6 +67,7 @@ class Workplace:
     device: str
     storage_url: str
     observers: Sequence[Observer] = ()
+    should_stop: Callable[[], bool] = lambda: False
 
     def tell(self, event: Event) -> None:
         """Tell every observer; one that fails is logged, since it must not cost a trial."""
@@ -89,52 +91,73 @@ def run_trial(place: Workplace, claim: Claim) -> TrialEnded:
 
     Raises:
         StorageError: the database or the disk failed; the trial stays running and can be taken up.
-        KeyboardInterrupt: so told by the user; likewise.
+        TrialInterrupted: the program has been told to stop; likewise.
     """
     trial, directory = claim.trial, claim.directory
-    with storage_errors(place.storage_url):
-        parameters = SearchSpace(place.settings.search.params_to_tune).suggest(trial)
-    config = configure_trial(place.settings, trial.number, parameters)
-    with _disk_errors():
-        directory.write_config(config.model_dump(mode="json"))
-        directory.write_info(_info(place, _frozen(place, trial.number)))
-    place.tell(
-        TrialStarted(
-            number=trial.number,
-            parameters=parameters,
-            epochs=config.training.epochs,
-            adopted=claim.adopted,
-            directory=directory.path,
-        )
-    )
     with _trial_log(directory) as trial_log:
-        _run_and_store(place, claim, config, trial_log)
-    ended = _ended(place, _frozen(place, trial.number), directory)
+        config = _configure(place, claim, trial_log)
+        if config is not None:
+            _announce(place, claim, config)
+            _run_and_store(place, claim, config, trial_log)
+    ended = describe_end(place.study, _frozen(place, trial.number), directory)
     place.tell(ended)
     return ended
 
 
-def configure_trial(
-    settings: Settings, number: int, parameters: Mapping[str, Scalar]
-) -> TrialConfig:
-    """Return a trial's own configuration: the run's, with the proposed parameters merged in.
+def rewrite_stale_infos(place: Workplace) -> None:
+    """Make the last trials' `trial_info.yaml` true again where a worker died before writing it."""
+    finished = [one for one in place.study.get_trials(deepcopy=False) if one.state.is_finished()]
+    latest = sorted(finished, key=lambda one: one.datetime_complete or dt.datetime.min)
+    for trial in latest[-RECENT:]:
+        directory = own_directory(place.study.study_name, trial, place.tree.project)
+        if directory is not None and directory.read_info().get("state") in (None, "running"):
+            _write_info(place, trial.number, directory)
+            directory.tidy()
 
-    Args:
-        settings: What the user wrote.
-        number: The trial's number.
-        parameters: Dotted key → proposed value.
+
+def _configure(place: Workplace, claim: Claim, trial_log: logging.Logger) -> TrialConfig | None:
+    """Return what a trial runs with: its own configuration if it was interrupted, else a new one.
+
+    Returns:
+        None if it cannot be configured; the trial is then stored as failed.
     """
-    tree = settings.run.model_dump()
-    for key, value in parameters.items():
-        *sections, leaf = key.split(".")
-        section = tree
-        for name in sections:
-            section = section[name]
-        section[leaf] = value
-    study = settings.search.study
-    tree["study"] = {"name": study.name, "metric": study.metric, "direction": study.direction}
-    tree["runtime"] = settings.surroundings.runtime.model_dump()
-    return TrialConfig.model_validate({**tree, "number": number, "parameters": dict(parameters)})
+    trial, directory = claim.trial, claim.directory
+    if claim.adopted:
+        own = directory.read_config()
+        if own is not None and own.number == trial.number:
+            return own
+        directory.forget_checkpoints()  # whatever they belong to, it is not what is about to run
+    try:
+        with storage_errors(place.storage_url):
+            parameters = SearchSpace(place.settings.search.params_to_tune).suggest(trial)
+        config = configure_trial(place.settings, place.objective, trial.number, parameters)
+    except StorageError:
+        raise
+    except Exception as error:
+        _fail(place, claim, error, trial_log)
+        return None
+    with _disk_errors():
+        directory.write_config(config.model_dump(mode="json"))
+    return config
+
+
+def _announce(place: Workplace, claim: Claim, config: TrialConfig) -> None:
+    _write_info(place, claim.trial.number, claim.directory)
+    place.tell(
+        TrialStarted(
+            number=claim.trial.number,
+            parameters=config.parameters,
+            epochs=config.training.epochs,
+            adopted=claim.adopted,
+            directory=claim.directory.path,
+        )
+    )
+
+
+def _fail(place: Workplace, claim: Claim, error: Exception, trial_log: logging.Logger) -> None:
+    trial_log.error("failed: %s", _describe(error), exc_info=True)
+    attrs = {attributes.ERROR: _describe(error)}
+    _store(place, claim.trial, claim.directory, TrialState.FAIL, attrs=attrs)
 
 
 def _run_and_store(
@@ -155,30 +178,36 @@ def _run_and_store(
         log=trial_log,
         storage_url=place.storage_url,
         on_epoch=on_epoch,
+        should_stop=place.should_stop,
     )
     trial_log.info(
         "trial %d of study %s: %s", trial.number, config.study.name, dict(config.parameters)
     )
     try:
+        _refuse_violations(place, trial, config)
         with _disk_errors():
             outcome = place.objective.run(context)
-        _check_outcome(outcome, config)
+        values = _values(outcome, config)
+    except ConstraintViolated as reason:
+        trial_log.info("%s", reason)
+        _store(place, trial, directory, TrialState.PRUNED, attrs={attributes.ERROR: str(reason)})
     except TrialPruned as reason:
         trial_log.info("%s", reason)
         _store(place, trial, directory, TrialState.PRUNED)
-    except StorageError:
+    except (StorageError, TrialInterrupted):
         raise
     except Exception as error:
-        trial_log.error("failed: %s", _describe(error), exc_info=True)
-        _store(place, trial, directory, TrialState.FAIL, attributes={ERROR_ATTR: _describe(error)})
+        _fail(place, claim, error, trial_log)
     else:
-        attributes = {
-            "metrics": dict(outcome.metrics),
-            "best_epoch": outcome.best_epoch,
+        attrs: dict[str, Any] = {
+            attributes.METRICS: dict(outcome.metrics),
+            attributes.BEST_EPOCH: outcome.best_epoch,
+            attributes.EPOCHS: outcome.epochs,
             **outcome.attributes,
         }
-        trial_log.info("complete: %s = %.6g", config.study.metric, outcome.value)
-        _store(place, trial, directory, TrialState.COMPLETE, outcome.value, attributes)
+        named = zip(config.study.values, values, strict=True)
+        trial_log.info("complete: %s", ", ".join(f"{name} = {value:.6g}" for name, value in named))
+        _store(place, trial, directory, TrialState.COMPLETE, values, attrs)
 
 
 def _store(
@@ -186,72 +215,55 @@ def _store(
     trial: optuna.Trial,
     directory: TrialDir,
     state: TrialState,
-    value: float | None = None,
-    attributes: Mapping[str, Any] | None = None,
+    values: Sequence[float] | None = None,
+    attrs: Mapping[str, Any] | None = None,
 ) -> None:
     """Store a trial's end: attributes first, then the end itself, then its projection."""
     with storage_errors(place.storage_url):
-        for key, attribute in (attributes or {}).items():
-            trial.set_user_attr(key, attribute)
-        place.study.tell(trial, value, state=state)
+        for key, value in (attrs or {}).items():
+            trial.set_user_attr(key, value)
+        place.study.tell(trial, values, state=state)
+    _write_info(place, trial.number, directory)
+    directory.tidy()
+
+
+def _refuse_violations(place: Workplace, trial: optuna.Trial, config: TrialConfig) -> None:
+    """Tell the sampler of each constraint how well it holds; do not train what breaks one.
+
+    Raises:
+        ConstraintViolated: at least one is broken.
+    """
+    broken = []
+    for constraint in map(parse_constraint, place.settings.search.constraints):
+        excess = constraint.violation(values_of(config))
+        with storage_errors(place.storage_url):
+            if constraint.text not in trial.constraints:
+                trial.set_constraint(constraint.text, excess)
+        if excess > 0:
+            broken.append(constraint.text)
+    if broken:
+        raise ConstraintViolated(f"not trained, since it breaks {' and '.join(broken)}")
+
+
+def _values(outcome: Outcome, config: TrialConfig) -> list[float]:
+    """Return the trial's values, in the order of the study's metrics.
+
+    Raises:
+        ObjectiveError: one is missing or no finite number, which Optuna would store as complete and
+            might call the best.
+    """
+    known = {**outcome.metrics, config.study.metric: outcome.value}
+    values = [known.get(name, math.nan) for name in config.study.values]
+    for name, value in zip(config.study.values, values, strict=True):
+        if not math.isfinite(value):
+            raise ObjectiveError(f"{name} is {value}")
+    return values
+
+
+def _write_info(place: Workplace, number: int, directory: TrialDir) -> None:
+    info = describe_trial(_frozen(place, number), place.settings, place.device)
     with _disk_errors():
-        directory.write_info(_info(place, _frozen(place, trial.number)))
-    shutil.rmtree(directory.checkpoints_dir, ignore_errors=True)
-
-
-def _check_outcome(outcome: Outcome, config: TrialConfig) -> None:
-    # Optuna would store an infinite value as complete, and might call it the best.
-    if not math.isfinite(outcome.value):
-        raise ObjectiveError(f"{config.study.metric} is {outcome.value}")
-
-
-def _info(place: Workplace, trial: FrozenTrial) -> dict[str, Any]:
-    """Return what `trial_info.yaml` says."""
-    return {
-        "study": place.study.study_name,
-        "number": trial.number,
-        "state": STATE_NAMES[trial.state],
-        "value": trial.value,
-        "metric": place.settings.search.study.metric,
-        "direction": direction_of(place.study),
-        "params": dict(trial.params),
-        "started_at": utc(trial.datetime_start),
-        "finished_at": utc(trial.datetime_complete),
-        "duration_s": duration_s(trial),
-        "epochs": len(trial.intermediate_values),
-        "best_epoch": trial.user_attrs.get("best_epoch"),
-        "error": trial.user_attrs.get(ERROR_ATTR),
-        "seed": place.settings.run.training.seed,
-        "study_seed": place.settings.search.study.seed,
-        "host": platform.node(),
-        "device": place.device,
-        "versions": _versions(),
-    }
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    packages = ("optuna", "torch", "numpy")
-    return {
-        "tunectl": __version__,
-        "python": platform.python_version(),
-        **{package: version(package) for package in packages},
-    }
-
-
-def _ended(place: Workplace, trial: FrozenTrial, directory: TrialDir) -> TrialEnded:
-    best = best_trial(place.study)
-    return TrialEnded(
-        number=trial.number,
-        state=END_STATES[trial.state],
-        value=trial.value,
-        epochs=len(trial.intermediate_values),
-        duration_s=duration_s(trial) or 0.0,
-        error=trial.user_attrs.get(ERROR_ATTR),
-        directory=directory.path,
-        is_best=best is not None and best.number == trial.number,
-    )
+        directory.write_info(info)
 
 
 def _frozen(place: Workplace, number: int) -> FrozenTrial:

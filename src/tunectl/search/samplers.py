@@ -6,66 +6,168 @@ stopped and taken up again proposes what it would have proposed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, RandomSampler, nsgaii
 from optuna.trial import FrozenTrial, TrialState
 
-from tunectl.config.schema import Component
+from tunectl.config.schema import Choice, Component, ParameterSpec
 from tunectl.errors import ConfigError, Problem
-from tunectl.search.components import build, find_class
-from tunectl.search.space import SearchSpace, grid_of
+from tunectl.search.components import Kind, make_component
+from tunectl.search.grid import LARGEST_GRID, GridSampler
+from tunectl.search.points import Points
+from tunectl.search.space import SearchSpace
 
 KEY = "study.sampler"
+VISITS_ALL = {"BruteForceSampler": "the brute-force", "GridSampler": "the grid"}
 SAMPLERS: dict[str, type[BaseSampler]] = {
-    name: getattr(optuna.samplers, name)
-    for name in (
-        "BruteForceSampler",
-        "CmaEsSampler",
-        "GPSampler",
-        "GridSampler",
-        "NSGAIISampler",
-        "NSGAIIISampler",
-        "QMCSampler",
-        "RandomSampler",
-        "TPESampler",
-    )
+    "GridSampler": GridSampler,
+    **{
+        name: getattr(optuna.samplers, name)
+        for name in (
+            "BruteForceSampler",
+            "CmaEsSampler",
+            "GPSampler",
+            "NSGAIISampler",
+            "NSGAIIISampler",
+            "QMCSampler",
+            "RandomSampler",
+            "TPESampler",
+        )
+    },
 }
-# One sequence or one shuffled order for the whole study: another seed per trial would break it.
-ONE_SEED_FOR_ALL = ("GridSampler", "QMCSampler")
 REFUSED = {
     "seed": "set study.seed instead: each trial's randomness comes from it and the trial's number",
     "search_space": "comes from params_to_tune",
+    "constraints_func": "is a Python function, and deprecated; list the constraints as expressions "
+    "under `constraints` in optuna_params.yaml",
+    "source_trials": "takes Python objects, which a file cannot hold; import or enqueue the trials",
 }
+AT_LEAST = {
+    ("TPESampler", "n_startup_trials"): 0,
+    ("TPESampler", "n_ei_candidates"): 1,
+    ("CmaEsSampler", "n_startup_trials"): 0,
+    ("CmaEsSampler", "popsize"): 4,  # with fewer its learning rate is 0, or divided by 0
+    ("GPSampler", "n_startup_trials"): 0,
+    ("NSGAIIISampler", "dividing_parameter"): 1,
+}
+_NO_PLACE = "has no place for {what} and draws them at random (TPESampler models them)"
+LEAVES_OUT = {
+    "CmaEsSampler": _NO_PLACE,
+    "GPSampler": _NO_PLACE,
+    "NSGAIISampler": _NO_PLACE,
+    "NSGAIIISampler": _NO_PLACE,
+    "QMCSampler": "spreads only what its first trial has and draws other {what} at random",
+}
+USES_CONSTRAINTS = ("GPSampler", "NSGAIISampler", "NSGAIIISampler", "TPESampler")
+NEEDS = {"CmaEsSampler": ("cmaes",), "GPSampler": ("scipy", "torch"), "QMCSampler": ("scipy",)}
+
+
+def _operators(base: type, *names: str) -> Kind:
+    return Kind(known={name: getattr(nsgaii, name) for name in names}, base=base)
+
+
+_CROSSOVERS = _operators(
+    nsgaii.BaseCrossover,
+    "BLXAlphaCrossover",
+    "SBXCrossover",
+    "SPXCrossover",
+    "UNDXCrossover",
+    "UniformCrossover",
+    "VSBXCrossover",
+)
+_MUTATIONS = _operators(nsgaii.BaseMutation, "PolynomialMutation")
+_INDEPENDENT = Kind(
+    known={name: SAMPLERS[name] for name in ("RandomSampler", "TPESampler")},
+    base=BaseSampler,
+    refused=REFUSED,
+    at_least=AT_LEAST,
+)
+KIND = Kind(
+    known=SAMPLERS,
+    base=BaseSampler,
+    parts={
+        "crossover": _CROSSOVERS,
+        "mutation": _MUTATIONS,
+        "independent_sampler": _INDEPENDENT,
+    },
+    refused=REFUSED,
+    at_least=AT_LEAST,
+    needs=NEEDS,
+)
 
 
 def make_sampler(
-    component: Component, seed: int, space: SearchSpace, allow: Collection[str] = ()
+    component: Component,
+    seed: int,
+    space: SearchSpace,
+    allow: Collection[str] = (),
+    *,
+    n_objectives: int = 1,
 ) -> PerTrialSampler:
     """Return the configured sampler, seeded anew for each trial.
 
     Args:
         component: Name and arguments as configured.
         seed: The study's seed.
-        space: The search space; the grid sampler takes its grid from it.
+        space: The search space; the grid comes from it, and whether it has conditions.
         allow: Top packages that a dotted name may come from.
+        n_objectives: How many metrics the study has.
 
     Raises:
-        ConfigError: unknown name or argument, an argument that the class refuses, or a grid sampler
-            with a parameter that has no grid.
+        ConfigError: unknown name or argument, a value that the class refuses or cannot use, a
+            package that is missing, too many metrics for it, or a parameter without a grid for a
+            sampler that visits every point.
     """
-    cls = find_class(component, SAMPLERS, BaseSampler, allow, KEY)
-    given = {"search_space": _grid(space)} if component.name == "GridSampler" else {}
+    if component.name == "CmaEsSampler" and n_objectives > 1:
+        message = "CmaEsSampler takes a single metric; NSGAIISampler and TPESampler take several"
+        raise ConfigError([Problem(key=f"{KEY}.name", message=message)])
+    if component.name in VISITS_ALL:
+        _check_grid(component.name, space)
 
     def make(trial_seed: int) -> BaseSampler:
-        sampler: BaseSampler = build(cls, component, {**given, "seed": trial_seed}, KEY, REFUSED)
+        def supply(name: str) -> Mapping[str, Any]:
+            if name == component.name == "TPESampler":
+                return {"seed": trial_seed, **_grouping(component.kwargs, space, n_objectives)}
+            return _supplied(name, seed, trial_seed, space)
+
+        sampler: BaseSampler = make_component(component, KIND, allow, KEY, supply)
         return sampler
 
-    return PerTrialSampler(make, seed, vary=component.name not in ONE_SEED_FOR_ALL)
+    if component.name == "GridSampler":
+        grid = make(seed)  # it keeps no state but its grid, which is large
+        return PerTrialSampler(lambda _: grid, seed, Points(space))
+    return PerTrialSampler(make, seed, Points(space) if component.name in VISITS_ALL else None)
+
+
+def sampler_warnings(
+    component: Component, space: SearchSpace, *, constrained: bool = False
+) -> list[Problem]:
+    """Say what a sampler will not learn from, because its model has no place for it.
+
+    Args:
+        component: The sampler, known to be valid.
+        space: The search space.
+        constrained: Whether the study has constraints.
+    """
+    messages = []
+    left_out = [key for key in space.order if space.specs[key].when]
+    what = "conditional parameters"
+    if component.name == "CmaEsSampler":
+        left_out = [key for key in space.order if not _is_plain(space.specs[key])]
+        what = "conditional or categorical parameters"
+    if left_out and component.name in LEAVES_OUT:
+        reason = LEAVES_OUT[component.name].format(what=what)
+        messages.append(f"{component.name} {reason}: {', '.join(left_out)}")
+    if constrained and component.name in SAMPLERS and component.name not in USES_CONSTRAINTS:
+        use = ", ".join(USES_CONSTRAINTS)
+        messages.append(f"{component.name} does not learn from constraints; these do: {use}")
+    return [Problem(key=f"{KEY}.name", message=message) for message in messages]
 
 
 def seed_of_trial(seed: int, number: int) -> int:
@@ -74,35 +176,37 @@ def seed_of_trial(seed: int, number: int) -> int:
 
 
 class PerTrialSampler(BaseSampler):
-    """A sampler that is made anew, with a seed of its own, for each trial.
+    """A sampler that is made anew, with a seed of its own, for each trial of one study.
 
     Args:
         make: Seed → a fresh sampler.
         seed: The study's seed.
-        vary: Whether each trial has its own seed; False for samplers that walk one sequence.
+        points: Those of the space, where the sampler visits each once and then is through.
     """
 
-    def __init__(self, make: Callable[[int], BaseSampler], seed: int, *, vary: bool = True) -> None:
+    def __init__(
+        self, make: Callable[[int], BaseSampler], seed: int, points: Points | None = None
+    ) -> None:
         self._make = make
         self._seed = seed
-        self._vary = vary
         self._sampler = make(seed)
+        self._number: int | None = None
+        self._points = points
         self._told_to_stop = False
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        if self._vary:
-            self._sampler = self._make(seed_of_trial(self._seed, trial.number))
-        self._sampler.before_trial(study, trial)
+        self._number = None  # a trial that is taken up again starts anew
+        self._for(trial).before_trial(study, trial)
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        return self._sampler.infer_relative_search_space(study, trial)
+        return self._for(trial).infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return self._sampler.sample_relative(study, trial, search_space)
+        return self._for(trial).sample_relative(study, trial, search_space)
 
     def sample_independent(
         self,
@@ -111,7 +215,7 @@ class PerTrialSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+        return self._for(trial).sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(
         self,
@@ -120,31 +224,75 @@ class PerTrialSampler(BaseSampler):
         state: TrialState,
         values: Sequence[float] | None,
     ) -> None:
+        if self._points is not None:
+            return  # nothing happens there but `Study.stop`, in place of which is `is_exhausted`
         try:
-            self._sampler.after_trial(study, trial, state, values)
+            self._for(trial).after_trial(study, trial, state, values)
         except RuntimeError as error:
-            # The grid and brute-force samplers call `Study.stop` when they are through, which
-            # Optuna refuses outside its own loop; ours asks `is_exhausted` instead.
+            # A sampler of someone else's may call `Study.stop` when it is through, which Optuna
+            # refuses outside its own loop.
             if "stop" not in str(error):
                 raise
             self._told_to_stop = True
 
     def is_exhausted(self, study: optuna.Study) -> bool:
         """Whether every point of a finite space has been visited, so that no new one is left."""
+        if self._points is not None:
+            return self._points.exhausted(study)
         check = getattr(self._sampler, "is_exhausted", None)
         return self._told_to_stop or bool(check is not None and check(study))
 
+    def _for(self, trial: FrozenTrial) -> BaseSampler:
+        """Return the sampler of a trial: Optuna draws late, perhaps after another was asked for."""
+        if self._number != trial.number:
+            self._sampler = self._make(seed_of_trial(self._seed, trial.number))
+            self._number = trial.number
+        return self._sampler
 
-def _grid(space: SearchSpace) -> dict[str, list[Any]]:
-    grid: dict[str, list[Any]] = {}
-    problems = []
-    for key in space.order:
-        values = grid_of(space.specs[key])
-        if values is None:
-            message = "the grid sampler needs a step here"
-            problems.append(Problem(key=f"params_to_tune.{key}", message=message))
-        else:
-            grid[key] = values
+
+def _is_plain(spec: ParameterSpec) -> bool:
+    return not (spec.when or isinstance(spec, Choice))
+
+
+def _supplied(name: str, seed: int, trial_seed: int, space: SearchSpace) -> Mapping[str, Any]:
+    """Return the arguments that we give a sampler or a part of one, unless the user does."""
+    given: dict[str, Any] = {"seed": trial_seed}
+    if name in ("CmaEsSampler", "GPSampler", "QMCSampler"):
+        # Said once for the study by `sampler_warnings`, not for each parameter of each trial.
+        given["warn_independent_sampling"] = False
+    if name == "QMCSampler":
+        # One sequence for the whole study, but what is drawn beside it is the trial's own.
+        given |= {"seed": seed, "independent_sampler": RandomSampler(seed=trial_seed)}
+    elif name == "GridSampler":
+        given["search_space"] = space
+    return given
+
+
+def _grouping(kwargs: Mapping[str, Any], space: SearchSpace, n_objectives: int) -> dict[str, bool]:
+    """Return how TPE is to model parameters together, where the user left it open."""
+    conditional = any(spec.when for spec in space.specs.values())
+    if conditional and n_objectives == 1 and not {"group", "multivariate"} & kwargs.keys():
+        return {"group": True, "multivariate": True}
+    if kwargs.get("group") is True:
+        return {"multivariate": True}  # nothing else is possible, and Optuna would say so each time
+    return {}
+
+
+def _check_grid(name: str, space: SearchSpace) -> None:
+    problems = [
+        Problem(
+            key=f"params_to_tune.{key}", message=f"{VISITS_ALL[name]} sampler needs a step here"
+        )
+        for key in space.order
+        if math.isinf(SearchSpace({key: space.specs[key]}).size())
+    ]
+    if not problems and name == "GridSampler":
+        count = Points(space).count(most=LARGEST_GRID)
+        if count > LARGEST_GRID:
+            message = (
+                f"the grid has more than {LARGEST_GRID:,} points; use wider steps, or QMCSampler, "
+                "which spreads any number of trials evenly"
+            )
+            problems = [Problem(key=f"{KEY}.name", message=message)]
     if problems:
         raise ConfigError(problems)
-    return grid

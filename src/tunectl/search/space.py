@@ -6,7 +6,10 @@ values. It knows nothing of studies or of what the parameters mean.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -81,6 +84,23 @@ class SearchSpace:
                 values[key] = _suggest_one(trial, key, spec)
         return values
 
+    def active(self, values: Mapping[str, Scalar]) -> tuple[str, ...]:
+        """Return the keys whose conditions hold, in suggestion order.
+
+        Args:
+            values: A value for every key, also for those whose condition turns out to be false.
+        """
+        known: dict[str, Scalar] = {}
+        for key in self.order:
+            if self._is_active(self.specs[key], known):
+                known[key] = values[key]
+        return tuple(known)
+
+    def fingerprint(self) -> str:
+        """Return a short text that two spaces share if and only if they are the same."""
+        canonical = json.dumps(self.to_document(), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
     def size(self) -> float:
         """Return the number of different points, infinite with a continuous parameter.
 
@@ -93,19 +113,6 @@ class SearchSpace:
         return {
             key: self.specs[key].model_dump(mode="json", exclude_none=True) for key in self.order
         }
-
-    def differences(self, today: SearchSpace) -> list[str]:
-        """Say how `today` differs from this stored space, one line per parameter."""
-        lines = []
-        for key in sorted({*self.specs, *today.specs}):
-            then, now = self.specs.get(key), today.specs.get(key)
-            if then is None:
-                lines.append(f"{key}: added ({describe(today.specs[key])})")
-            elif now is None:
-                lines.append(f"{key}: removed (was {describe(then)})")
-            elif describe(then) != describe(now):
-                lines.append(f"{key}: {describe(then)} became {describe(now)}")
-        return lines
 
     def _parents(self, key: str) -> tuple[str, ...]:
         return tuple(parent for parent in (self.specs[key].when or {}) if parent in self.specs)
@@ -148,9 +155,9 @@ def describe(spec: ParameterSpec) -> str:
     if isinstance(spec, Choice):
         text = "one of " + ", ".join(_show(choice) for choice in spec.choices)
     else:
-        text = f"{spec.type} {spec.low:g}..{spec.high:g}"
+        text = f"{spec.type} {_show(spec.low)}..{_show(spec.high)}"
         if spec.step is not None and (spec.type, spec.step) != ("int", 1):
-            text += f" step {spec.step:g}"
+            text += f" step {_show(spec.step)}"
         if spec.log:
             text += " log"
     if spec.when:
@@ -203,8 +210,14 @@ def _matches(value: Scalar, wanted: Any) -> bool:
 
 
 def _show(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
+    """Return a value as it would stand in YAML, every digit of it."""
     if isinstance(value, list | tuple):
         return " or ".join(_show(item) for item in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    return json.dumps(value, ensure_ascii=False) if not _is_plain(value) else str(value)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether text needs no quotes to be told from a number or a truth value."""
+    return isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w./-]*", value) is not None

@@ -8,7 +8,7 @@ holds that directory's lock.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,10 @@ from optuna.trial import FrozenTrial, TrialState
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.errors import StorageError
 from tunectl.search.samplers import PerTrialSampler
-from tunectl.studies.recovery import OUTPUT_DIR_ATTR, directory_of, interrupted_trials
+from tunectl.studies import attributes
+from tunectl.studies.recovery import claimant, interrupted_trials, own_directory
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,23 +114,28 @@ class Claims:
 
     def remaining(self) -> int:
         """Return how many trials are still to be brought to an end by this call."""
+        return self._remaining(self._study.get_trials(deepcopy=False))
+
+    def _remaining(self, trials: Sequence[FrozenTrial]) -> int:
         if self._budget.n_trials is not None:
             return max(0, self._budget.n_trials - self._started)
-        return max(
-            0, (self._budget.until or 0) - self._count(TrialState.COMPLETE, TrialState.PRUNED)
-        )
+        finished = sum(trial.state in FINISHED for trial in trials)
+        return max(0, (self._budget.until or 0) - finished)
 
     def _claim(self, held: ExitStack) -> Claim | Nothing:
-        remaining = self.remaining()
+        # One look at all trials: a trial of another process that ends between two looks would be
+        # counted neither as running nor as finished.
+        trials = self._study.get_trials(deepcopy=False)
+        remaining = self._remaining(trials)
         if remaining == 0:
             return Nothing(wait=False)
         abandoned = interrupted_trials(self._study, self._project)
+        if self._budget.until is not None:
+            running = sum(trial.state == TrialState.RUNNING for trial in trials)
+            if running - len(abandoned) >= remaining:
+                return Nothing(wait=True)
         if abandoned:
             return self._adopt(abandoned[0], held)
-        if self._budget.until is not None:
-            running = self._count(TrialState.RUNNING)
-            if running >= remaining:
-                return Nothing(wait=True)
         if self._is_exhausted():
             return Nothing(wait=False)
         return self._ask(held)
@@ -137,7 +145,7 @@ class Claims:
         return isinstance(sampler, PerTrialSampler) and sampler.is_exhausted(self._study)
 
     def _adopt(self, frozen: FrozenTrial, held: ExitStack) -> Claim:
-        directory = directory_of(frozen, self._project)
+        directory = own_directory(self._study.study_name, frozen, self._project)
         trial = optuna.Trial(self._study, frozen._trial_id)
         if directory is None:
             directory = self._make_directory(trial)
@@ -152,15 +160,14 @@ class Claims:
 
     def _make_directory(self, trial: optuna.Trial) -> TrialDir:
         directory = TrialDir.create(self._outputs_root, trial.datetime_start or dt.datetime.now())
-        trial.set_user_attr(OUTPUT_DIR_ATTR, recorded_path(directory.path, self._project))
+        claimed_by = claimant(self._study.study_name, self._project)
+        trial.set_user_attr(attributes.CLAIMED_BY, claimed_by)
+        trial.set_user_attr(attributes.OUTPUT_DIR, recorded_path(directory.path, self._project))
         return directory
 
     def _hold(self, directory: TrialDir, held: ExitStack) -> None:
         if not held.enter_context(directory.locked()):
             raise StorageError(f"another process holds {directory.path}")
-
-    def _count(self, *states: TrialState) -> int:
-        return len(self._study.get_trials(deepcopy=False, states=states))
 
 
 def recorded_path(path: Path, project: Path) -> str:

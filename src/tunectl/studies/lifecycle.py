@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import optuna
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
 from optuna.storages import RDBStorage
-from optuna.study import StudyDirection
 from pydantic import ValidationError
 
 from tunectl import __version__
@@ -23,9 +22,19 @@ from tunectl.errors import SpaceMismatchError, StorageError, StudyExistsError, S
 from tunectl.search.pruners import make_pruner
 from tunectl.search.samplers import make_sampler
 from tunectl.search.space import SearchSpace
+from tunectl.studies.differences import Difference, compare, misfits
+from tunectl.studies.ranking import (
+    best_trial,
+    count_states,
+    directions_of,
+    first_value,
+    metrics_of,
+    one_or_list,
+)
 
 SETTINGS_ATTR = "tunectl:settings"
 ABOUT_ATTR = "tunectl:about"
+FINGERPRINT_ATTR = "tunectl:space"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +42,8 @@ class StudyOverview:
     """One line of `study list`."""
 
     name: str
-    direction: str
-    metric: str
+    direction: str | list[str]
+    metric: str | list[str]
     states: Mapping[str, int]
     n_trials: int
     best_value: float | None
@@ -58,7 +67,7 @@ def create_study(storage: RDBStorage, settings: Settings) -> optuna.Study:
         study = optuna.create_study(
             storage=storage,
             study_name=wanted.name,
-            direction=wanted.direction,
+            directions=wanted.directions,
             sampler=sampler,
             pruner=pruner,
         )
@@ -66,7 +75,7 @@ def create_study(storage: RDBStorage, settings: Settings) -> optuna.Study:
         raise StudyExistsError(f"study {wanted.name!r} exists already") from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        study.set_metric_names([wanted.metric])
+        study.set_metric_names(list(wanted.metric))
     about = {"schema_version": 1, "created_at": _now(), "tunectl_version": __version__}
     study.set_user_attr(ABOUT_ATTR, about)
     store_settings(study, settings)
@@ -109,7 +118,13 @@ def delete_study(storage: RDBStorage, name: str) -> None:
 
 def store_settings(study: optuna.Study, settings: Settings) -> None:
     """Store with a study what the user wrote for it, so that it can be resumed without any file."""
-    study.set_user_attr(SETTINGS_ATTR, settings.model_dump(mode="json"))
+    document = settings.model_dump(mode="json")
+    # Where the database and MLflow are is not the study's, and may hold a password.
+    document["surroundings"]["storage"]["url"] = None
+    document["surroundings"]["mlflow"]["tracking_uri"] = None
+    study.set_user_attr(SETTINGS_ATTR, document)
+    space = SearchSpace(settings.search.params_to_tune)
+    study.set_user_attr(FINGERPRINT_ATTR, space.fingerprint())
 
 
 def stored_settings(study: optuna.Study) -> Settings | None:
@@ -136,43 +151,27 @@ def created_at(study: optuna.Study) -> dt.datetime | None:
     return dt.datetime.fromisoformat(written) if written else None
 
 
-def check_fit(study: optuna.Study, today: Settings) -> None:
+def check_fit(study: optuna.Study, today: Settings) -> tuple[Difference, ...]:
     """Make sure that a stored study can go on with today's files, before anything is asked of it.
+
+    Returns:
+        What differs all the same.
 
     Raises:
         SpaceMismatchError: metric, direction or search space differ; nothing was changed.
     """
-    stored = stored_settings(study)
-    if stored is None:
-        lines = _foreign_differences(study, today)
-    else:
-        then, now = stored.search.study, today.search.study
-        lines = [
-            f"study.{key}: {getattr(then, key)} became {getattr(now, key)}"
-            for key in ("metric", "direction")
-            if getattr(then, key) != getattr(now, key)
-        ]
-        space = SearchSpace(stored.search.params_to_tune)
-        lines += space.differences(SearchSpace(today.search.params_to_tune))
-    if lines:
-        shown = "\n".join(f"  {line}" for line in lines)
+    differences = compare(study, stored_settings(study), today)
+    bad = misfits(differences)
+    if bad:
+        shown = "\n".join(f"  {one}" for one in bad)
         raise SpaceMismatchError(
-            f"study {study.study_name!r} was created with another search space:\n{shown}\n"
-            "Nothing was changed. Ways out: put the old space back; continue with the stored one "
-            f"(tunectl study resume {study.study_name}); start a new study (--study NAME); or "
-            "delete the old one and begin again (--fresh)."
+            f"study {study.study_name!r} was made with another search space:\n{shown}\n"
+            "Nothing was changed. Ways out: put the old space back; go on with the stored one "
+            f"(tunectl study resume {study.study_name}); --on-mismatch migrate (a new study with "
+            "the trials that fit), new (a new, empty one) or accept (where nothing is "
+            "impossible); or --fresh (delete the old one)."
         )
-
-
-def changed_settings(study: optuna.Study, today: Settings) -> list[str]:
-    """Return the keys outside the search space whose values differ from the stored ones."""
-    stored = stored_settings(study)
-    if stored is None:
-        return []
-    then, now = _flat(stored.run.model_dump(mode="json")), _flat(today.run.model_dump(mode="json"))
-    return [
-        key for key in now if then.get(key) != now[key] and key not in today.search.params_to_tune
-    ]
+    return differences
 
 
 def overview(study: optuna.Study) -> StudyOverview:
@@ -181,56 +180,13 @@ def overview(study: optuna.Study) -> StudyOverview:
     best = best_trial(study)
     return StudyOverview(
         name=study.study_name,
-        direction=direction_of(study),
-        metric=metric_of(study),
+        direction=one_or_list(directions_of(study)),
+        metric=one_or_list(metrics_of(study)),
         states=count_states(trials),
         n_trials=len(trials),
-        best_value=best.value if best else None,
+        best_value=first_value(best) if best else None,
         created_at=created_at(study),
     )
-
-
-def metric_of(study: optuna.Study) -> str:
-    """Return the name of what the study optimises, `value` where it was never named."""
-    return str((study.metric_names or ["value"])[0])
-
-
-def direction_of(study: optuna.Study) -> str:
-    """Return `minimize` or `maximize`."""
-    return "maximize" if study.direction == StudyDirection.MAXIMIZE else "minimize"
-
-
-def best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial | None:
-    """Return the best completed trial, the earliest of equals, None while there is none.
-
-    An infinite value, which Optuna would take for the best one, never is.
-    """
-    complete = [
-        trial
-        for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-        if trial.value is not None and abs(trial.value) != float("inf")
-    ]
-    sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
-    return min(
-        complete, key=lambda trial: (sign * float(trial.value or 0.0), trial.number), default=None
-    )
-
-
-STATE_NAMES = {
-    optuna.trial.TrialState.COMPLETE: "complete",
-    optuna.trial.TrialState.PRUNED: "pruned",
-    optuna.trial.TrialState.FAIL: "failed",
-    optuna.trial.TrialState.RUNNING: "running",
-    optuna.trial.TrialState.WAITING: "waiting",
-}
-
-
-def count_states(trials: list[optuna.trial.FrozenTrial]) -> dict[str, int]:
-    """Return how many trials are in each state; every state is a key."""
-    counts = dict.fromkeys(STATE_NAMES.values(), 0)
-    for trial in trials:
-        counts[STATE_NAMES[trial.state]] += 1
-    return counts
 
 
 def _components(
@@ -238,33 +194,10 @@ def _components(
 ) -> tuple[optuna.samplers.BaseSampler, optuna.pruners.BasePruner]:
     wanted, allow = settings.search.study, settings.surroundings.plugins.allow
     space = SearchSpace(settings.search.params_to_tune)
-    return make_sampler(wanted.sampler, wanted.seed, space, allow), make_pruner(
-        wanted.pruner, allow
+    sampler = make_sampler(
+        wanted.sampler, wanted.seed, space, allow, n_objectives=len(wanted.metric)
     )
-
-
-def _foreign_differences(study: optuna.Study, today: Settings) -> list[str]:
-    """Compare with a study that another program made: its direction, and the last trial's space."""
-    lines = []
-    if direction_of(study) != today.search.study.direction:
-        lines.append(
-            f"study.direction: {direction_of(study)} became {today.search.study.direction}"
-        )
-    trials = [trial for trial in study.get_trials(deepcopy=False) if trial.distributions]
-    if trials:
-        now = SearchSpace(today.search.params_to_tune).distributions()
-        for key, distribution in trials[-1].distributions.items():
-            if now.get(key) != distribution:
-                lines.append(f"{key}: {distribution} became {now.get(key, 'absent')}")
-    return lines
-
-
-def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    leaves: dict[str, object] = {}
-    for key, value in tree.items():
-        path = f"{prefix}{key}"
-        leaves |= _flat(value, f"{path}.") if isinstance(value, Mapping) else {path: value}
-    return leaves
+    return sampler, make_pruner(wanted.pruner, allow)
 
 
 def _now() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from pathlib import Path
@@ -13,19 +14,21 @@ from optuna.storages import RDBStorage
 from tunectl.artifacts.study_dir import ProjectTree
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.errors import StorageError
-from tunectl.studies.lifecycle import delete_study
-from tunectl.studies.recovery import directory_of
+from tunectl.studies import attributes
+from tunectl.studies.lifecycle import delete_study, load_study, study_names
+from tunectl.studies.recovery import claim_lock, directory_of
 
 log = logging.getLogger(__name__)
 
 
 def remove_study(
-    storage: RDBStorage, study: optuna.Study, tree: ProjectTree, *, artifacts: bool
+    storage: RDBStorage, url: str, study: optuna.Study, tree: ProjectTree, *, artifacts: bool
 ) -> None:
     """Delete a study from the database, its own summaries and, if asked, its trial directories.
 
     Args:
         storage: The database.
+        url: Its URL.
         study: The study.
         tree: Where its files stand.
         artifacts: Delete its trial directories as well.
@@ -35,16 +38,35 @@ def remove_study(
     """
     folder = tree.study(study.study_name)
     folder.path.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.lock_file):
-        found = (directory_of(trial, tree.project) for trial in study.get_trials(deepcopy=False))
-        directories = [one for one in found if one is not None]
+    with FileLock(claim_lock(url, folder)):
+        directories = _own_directories(storage, study, tree)
         _refuse_if_running(study.study_name, directories)
         delete_study(storage, study.study_name)
-    _forget_links(tree, directories if artifacts else [])
+    _forget_projections(study.study_name, tree, directories if artifacts else [])
     if artifacts:
         for directory in directories:
             _remove_directory(directory.path, tree.outputs_root)
     shutil.rmtree(folder.path, ignore_errors=True)
+
+
+def _own_directories(storage: RDBStorage, study: optuna.Study, tree: ProjectTree) -> list[TrialDir]:
+    """Return the directories of a study that no other study of the database points to.
+
+    A copied or migrated study shares those of the first one, whose trials they describe.
+    """
+    name = study.study_name
+    shared = {
+        trial.user_attrs.get(attributes.OUTPUT_DIR)
+        for other in study_names(storage)
+        if other != name
+        for trial in load_study(storage, other).get_trials(deepcopy=False)
+    }
+    found = [
+        directory_of(trial, tree.project)
+        for trial in study.get_trials(deepcopy=False)
+        if trial.user_attrs.get(attributes.OUTPUT_DIR) not in shared
+    ]
+    return [one for one in found if one is not None and one.read_info().get("study") == name]
 
 
 def _refuse_if_running(name: str, directories: list[TrialDir]) -> None:
@@ -55,9 +77,9 @@ def _refuse_if_running(name: str, directories: list[TrialDir]) -> None:
 
 
 def _remove_directory(path: Path, outputs_root: Path) -> None:
-    """Remove a trial directory, but never anything outside the root of trial directories."""
-    if not path.resolve().is_relative_to(outputs_root.resolve()):
-        log.warning("%s lies outside %s, so it is left as it is", path, outputs_root)
+    """Remove a trial directory: two levels below the root of trial directories, nothing else."""
+    if path.is_symlink() or path.resolve().parent.parent != outputs_root.resolve():
+        log.warning("%s is no trial directory of %s, so it is left as it is", path, outputs_root)
         return
     shutil.rmtree(path, ignore_errors=True)
     day = path.parent
@@ -65,8 +87,17 @@ def _remove_directory(path: Path, outputs_root: Path) -> None:
         day.rmdir()
 
 
-def _forget_links(tree: ProjectTree, removed: list[TrialDir]) -> None:
-    """Remove the link to the best trial where its target is about to go."""
+def _forget_projections(name: str, tree: ProjectTree, removed: list[TrialDir]) -> None:
+    """Remove what speaks of the study as the one last tuned, and a link whose target goes."""
+    try:
+        last = json.loads(tree.summary_file.read_text(encoding="utf-8")).get("study_name")
+    except (OSError, ValueError, AttributeError):
+        last = None
+    if last == name:
+        for file in (tree.summary_file, tree.best_info_file, tree.outputs_summary_file):
+            file.unlink(missing_ok=True)
     link = tree.best_link
-    if link.is_symlink() and any(link.resolve() == one.path.resolve() for one in removed):
+    if link.is_symlink() and (
+        last == name or any(link.resolve() == one.path.resolve() for one in removed)
+    ):
         link.unlink()

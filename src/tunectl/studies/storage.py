@@ -5,6 +5,7 @@ The one boundary at which database errors are translated. It knows nothing of wh
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -17,10 +18,13 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from tunectl.errors import StorageError, UsageError
+from tunectl.errors import StorageError, StudyNotFoundError, UsageError
 
 # A writer waits so long for another one before it gives up.
 BUSY_TIMEOUT_S = 60.0
+
+# Those that every version of Optuna's schema has.
+NEEDED_TABLES = {"trials", "trial_params", "trial_values", "trial_user_attributes"}
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -56,9 +60,10 @@ def sqlite_path(url: str) -> Path | None:
     """
     try:
         parsed = make_url(url)
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, ValueError) as error:
+        shown = re.sub(r"//[^/@]*@", "//…@", url)  # whatever it is, it may hold a password
         raise UsageError(
-            f"{url!r} is no storage URL; valid is for example sqlite:///optuna/study.db"
+            f"{shown!r} is no storage URL; valid is for example sqlite:///optuna/study.db"
         ) from error
     if parsed.get_backend_name() != "sqlite":
         return None
@@ -78,12 +83,15 @@ def storage_errors(url: str) -> Iterator[None]:
     try:
         yield
     except (StorageInternalError, SQLAlchemyError, sqlite3.Error) as error:
-        cause = error.__cause__ or error
-        raise StorageError(f"{shown_url(url)}: {_reason(cause)}") from error
+        raise StorageError(f"{shown_url(url)}: {reason_of(error)}") from error
     except ImportError as error:
         raise StorageError(f"{shown_url(url)}: its driver is not installed ({error})") from error
     except OSError as error:
         raise StorageError(f"{shown_url(url)}: {error.strerror or error}") from error
+    except KeyError as error:
+        if "Record does not exist" not in str(error):
+            raise
+        raise StudyNotFoundError("the study was deleted by another process") from error
     except RuntimeError as error:
         if "table schema" not in str(error):
             raise
@@ -115,6 +123,10 @@ def _prepare(path: Path) -> None:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     if tables and "studies" not in tables:
         raise StorageError(f"{path} is a database, but not one of studies; it is left as it is")
+    missing = sorted(NEEDED_TABLES - tables) if tables else []
+    if missing:
+        # Optuna would make the table again, and what was in it would simply be gone.
+        raise StorageError(f"{path} is damaged: it has no table {', '.join(missing)}")
 
 
 def _escaped(url: str) -> str:
@@ -122,7 +134,9 @@ def _escaped(url: str) -> str:
     return url.replace("{", "{{").replace("}", "}}")
 
 
-def _reason(cause: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """Return in a line what a database's error means."""
+    cause = error.__cause__ or error
     text = str(getattr(cause, "orig", None) or cause).strip()
     known = {
         "database is locked": "another process keeps the database locked",

@@ -244,7 +244,7 @@ def _read(dataset: Dataset, project: Path) -> Samples:
     for start, block in read_blocks(opened):
         x_tally.count(start, block)
         x[start : start + len(block)] = downsample(block, factor)
-    t = as_floats(opened.t[: opened.limit])
+    t = np.array(as_floats(opened.t[: opened.limit]))  # a copy: the file may change in the meantime
     t_tally.count(0, t)
     problems = [*x_tally.problems(opened.x_file), *t_tally.problems(opened.t_file)]
     if problems:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import gc
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,32 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomStates:
+    """PyTorch's random states.
+
+    Args:
+        cpu: Of the CPU.
+        cuda: Of each CUDA GPU, empty where none is in use.
+    """
+
+    cpu: torch.Tensor
+    cuda: Sequence[torch.Tensor] = ()
+
+
+def random_states() -> RandomStates:
+    """Return PyTorch's random states as they are now."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return RandomStates(cpu=torch.get_rng_state(), cuda=cuda)
+
+
+def restore_random(states: RandomStates) -> None:
+    """Put random states back."""
+    torch.set_rng_state(states.cpu)
+    if states.cuda and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(list(states.cuda))
 
 
 def derive_seed(*parts: int) -> int:

@@ -7,7 +7,9 @@ from (seed, epoch) alone: a state that is put back goes on as if nothing had hap
 
 from __future__ import annotations
 
+import itertools
 import math
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -23,7 +25,12 @@ from tunectl.config.schema import Training
 from tunectl.errors import ObjectiveError
 from tunectl.training.architecture import Architecture
 from tunectl.training.data import Indices, Split
-from tunectl.training.device import derive_seed, seed_everything
+from tunectl.training.device import (
+    RandomStates,
+    derive_seed,
+    restore_random,
+    seed_everything,
+)
 from tunectl.training.metrics import ranking_metrics
 from tunectl.training.models import FlowNet, build_from
 from tunectl.training.tensors import SampleTensors, epoch_batches
@@ -91,6 +98,23 @@ class BestEpoch:
 
 
 @dataclass(kw_only=True)
+class EpochPosition:
+    """How far the epoch under way has come.
+
+    Args:
+        batch: Batches done.
+        losses: Their losses, on the device.
+        sizes: Their numbers of samples.
+        random: Random states to go on with; None where the epoch goes on in this process.
+    """
+
+    batch: int = 0
+    losses: list[Tensor] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    random: RandomStates | None = None
+
+
+@dataclass(kw_only=True)
 class TrainingState:
     """All that changes in a training, and so all that has to be saved to take it up again.
 
@@ -100,6 +124,8 @@ class TrainingState:
         epoch: Epochs done.
         histories: `train_loss`, `learning_rate` and each ranking metric, one value per epoch.
         best: The best epoch so far.
+        position: Where the next epoch has come to.
+        trained_s: Seconds that the training has taken.
     """
 
     model: FlowNet
@@ -107,6 +133,8 @@ class TrainingState:
     epoch: int = 0
     histories: dict[str, list[float]] = field(default_factory=dict)
     best: BestEpoch | None = None
+    position: EpochPosition = field(default_factory=EpochPosition)
+    trained_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,8 +188,9 @@ def fit(
     plan: FitPlan,
     loss: nn.Module,
     on_epoch: Callable[[EpochRecord], None],
+    on_batch: Callable[[], None] = lambda: None,
 ) -> FitResult:
-    """Train from the state's epoch to the plan's last one.
+    """Train from where the state is to the plan's last epoch.
 
     Args:
         state: A new one, or one to go on from; it is changed in place, also when this raises.
@@ -170,6 +199,7 @@ def fit(
         plan: How the training goes.
         loss: What is minimised, of predictions and targets (B, T).
         on_epoch: Told of every epoch when it is in the state; may raise to stop the training.
+        on_batch: Called after every batch; may raise too. The state can then be gone on from.
 
     Raises:
         ObjectiveError: the predictions or the metric are not finite numbers.
@@ -177,9 +207,15 @@ def fit(
     loss = loss.to(data.device)
     train = data.index(split.train)
     true_std = data.standard_targets(split.valid)
+    start = time.perf_counter() - state.trained_s
+
+    def after_batch() -> None:
+        state.trained_s = time.perf_counter() - start
+        on_batch()
+
     while state.epoch < plan.epochs:
         epoch = state.epoch + 1
-        train_loss = _train_epoch(state, data, train, plan, loss, epoch)
+        train_loss = _train_epoch(state, data, train, plan, loss, epoch, after_batch)
         outputs = predict(
             state.model, data, split.valid, batch_size=plan.batch_size, precision=plan.precision
         )
@@ -192,6 +228,34 @@ def fit(
     if state.best is None:
         raise ObjectiveError("no epoch was trained")
     return FitResult(best=state.best, epochs=state.epoch, histories=state.histories)
+
+
+def train_step(
+    state: TrainingState,
+    data: SampleTensors,
+    index: Tensor,
+    loss: nn.Module,
+    precision: Precision,
+) -> Tensor:
+    """Take one step of the optimiser; the gradients stay until the next one.
+
+    Args:
+        state: Its network is in training mode; changed in place.
+        data: The samples.
+        index: Those of the batch.
+        loss: What is minimised, on the data's device.
+        precision: As in `FitPlan`.
+
+    Returns:
+        The batch's loss, a number that is still on the device.
+    """
+    state.optimizer.zero_grad(set_to_none=True)
+    with _autocast(data.device, precision):
+        outputs = state.model(data.inputs(index))
+    batch_loss = loss(outputs.float(), data.targets(index))
+    batch_loss.backward()
+    state.optimizer.step()
+    return cast(Tensor, batch_loss.detach())
 
 
 def predict(
@@ -229,24 +293,28 @@ def _train_epoch(
     plan: FitPlan,
     loss: nn.Module,
     epoch: int,
+    after_batch: Callable[[], None],
 ) -> float:
-    """Train one epoch and return its mean loss per sample."""
-    torch.manual_seed(derive_seed(plan.seed, epoch, _DROPOUT))
+    """Train an epoch, or what is left of it, and return its mean loss per sample."""
+    position = state.position
+    if position.random is not None:
+        restore_random(position.random)
+        position.random = None
+    elif position.batch == 0:
+        torch.manual_seed(derive_seed(plan.seed, epoch, _DROPOUT))
     state.model.train()
-    losses, sizes = [], []
-    for index in epoch_batches(train, plan.batch_size, seed=plan.seed, epoch=epoch):
-        state.optimizer.zero_grad(set_to_none=True)
-        with _autocast(data.device, plan.precision):
-            outputs = state.model(data.inputs(index))
-        batch_loss = loss(outputs.float(), data.targets(index))
-        batch_loss.backward()
-        state.optimizer.step()
+    batches = epoch_batches(train, plan.batch_size, seed=plan.seed, epoch=epoch)
+    for index in itertools.islice(batches, position.batch, None):
         # Reading a number waits for the device, so losses stay there until the epoch is over.
-        losses.append(batch_loss.detach())
-        sizes.append(len(index))
+        position.losses.append(train_step(state, data, index, loss, plan.precision))
+        position.sizes.append(len(index))
+        position.batch += 1
+        after_batch()
     # Apple's GPUs have no double precision: first to the CPU, then widened.
-    per_batch = torch.stack(losses).cpu().double()
-    return float(per_batch @ torch.tensor(sizes, dtype=torch.float64)) / sum(sizes)
+    per_batch = torch.stack(position.losses).cpu().double()
+    sizes = torch.tensor(position.sizes, dtype=torch.float64)
+    state.position = EpochPosition()
+    return float(per_batch @ sizes) / float(sizes.sum())
 
 
 def _take_down(state: TrainingState, record: EpochRecord) -> None:

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-DIRECTIONS: Mapping[str, str] = {
+from tunectl.config.schema import Direction
+
+DIRECTIONS: Mapping[str, Direction] = {
     "val_mse": "minimize",
     "val_mae": "minimize",
     "val_rmse": "minimize",

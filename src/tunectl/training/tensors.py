@@ -54,6 +54,11 @@ class SampleTensors:
         """Shape of one sample: (C, L) or (C, H, W)."""
         return tuple(self._x.shape[1:])
 
+    @property
+    def n_bytes(self) -> int:
+        """Memory of signals and targets."""
+        return int(self._x.nbytes + self._targets.nbytes)
+
     def index(self, rows: Indices) -> Tensor:
         """Return rows as an index for the methods below, on the signals' own device."""
         return torch.from_numpy(rows).to(self._x.device)

@@ -7,8 +7,17 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from pydantic import TypeAdapter
 
 from tunectl.config.overrides import Override, parse
+from tunectl.config.schema import ParameterSpec
+from tunectl.search.space import distribution_of
 
 
 def _one(text: str) -> Override:
@@ -72,6 +81,32 @@ def test_a_sweep_becomes_a_parameter(sweep: str, spec: dict[str, object]) -> Non
     assert override.kind == "sweep"
     assert override.value == spec
     assert type(override.value.get("low")) is type(spec.get("low"))
+
+
+@pytest.mark.parametrize(
+    ("sweep", "distribution"),
+    [
+        ("range(-5.5,5.5,step=0.5)", FloatDistribution(-5.5, 5.0, step=0.5)),
+        ("choice(-5,0,5)", CategoricalDistribution((-5, 0, 5))),
+        ("interval(-5.0, 5.0)", FloatDistribution(-5.0, 5.0)),
+        ("interval(0, 10)", FloatDistribution(0.0, 10.0)),
+        ("int(interval(-5.0, 5.0))", IntDistribution(-5, 5)),
+        ("tag(log, interval(1, 10))", FloatDistribution(1.0, 10.0, log=True)),
+        ("range(-5.0, 5.0)", FloatDistribution(-5.0, 4.0, step=1.0)),
+        ("shuffle(range(-5, 5))", CategoricalDistribution(tuple(range(-5, 5)))),
+        ("choice(-5.0, 0.0, 5.0)", CategoricalDistribution((-5.0, 0.0, 5.0))),
+        ("choice(0, 1, 2, 3, 4, 5)", CategoricalDistribution((0, 1, 2, 3, 4, 5))),
+        ("range(1,4)", IntDistribution(1, 3)),
+        ("range(0, 5, step=0.5)", FloatDistribution(0.0, 4.5, step=0.5)),
+        ("range(0, 3, step=0.5)", FloatDistribution(0.0, 2.5, step=0.5)),
+    ],
+)
+def test_the_examples_of_hydras_own_sweeper_mean_what_it_documents(
+    sweep: str, distribution: BaseDistribution
+) -> None:
+    spec = TypeAdapter(ParameterSpec).validate_python(_one(f"a.b={sweep}").value)
+
+    assert distribution_of(spec) == distribution
 
 
 @given(st.integers(-50, 50), st.integers(-50, 50), st.integers(-9, 9).filter(bool))

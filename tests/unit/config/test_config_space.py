@@ -302,3 +302,10 @@ def test_a_wrong_sweep_is_shown(tmp_path: Path, override: str, words: str) -> No
 
     (problem,) = caught.value.problems
     assert f"(in the override '{override}')" in problem.message
+
+
+@pytest.mark.parametrize("nothing", ["", "{}"])
+def test_an_empty_section_is_fine_but_not_a_mistyped_one(tmp_path: Path, nothing: str) -> None:
+    assert _space(tmp_path, f"params_to_tune:\n  model: {nothing}\n") == {}
+
+    assert "unknown key" in _problem(tmp_path, nothing, key="modle").message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,14 +11,15 @@ import pytest
 import yaml
 
 from tunectl.artifacts.study_dir import ProjectTree
-from tunectl.config.schema import Settings, TrainingRun
+from tunectl.config.schema import Direction, Search, Settings, Surroundings, TrainingRun
 from tunectl.errors import NoTrialSucceededError, Problem, StorageError
 from tunectl.objectives.base import Outcome, TrialContext
 from tunectl.running.coordinator import RunReport, run_study
 from tunectl.running.events import EpochEnded, Event, TrialEnded, TrialStarted
-from tunectl.running.launch import open_study
+from tunectl.running.opening import open_study
 from tunectl.running.worker import Workplace
 from tunectl.studies.budget import Budget
+from tunectl.studies.ranking import best_trials
 
 Make = Callable[..., Settings]
 Body = Callable[[TrialContext], float]
@@ -30,7 +32,8 @@ class Quick:
         body: Configuration → value of an epoch.
     """
 
-    metrics: Mapping[str, str] = {"val_mse": "minimize"}
+    metrics: Mapping[str, Direction] = {"val_mse": "minimize", "size": "minimize"}
+    epoch_metrics = ("val_mse",)
 
     def __init__(self, body: Body) -> None:
         self._body = body
@@ -43,7 +46,9 @@ class Quick:
         for epoch in (1, 2, 3):
             value = self._body(context)
             context.report(epoch, {"val_mse": value})
-        return Outcome(value=value, best_epoch=3, epochs=3, metrics={"val_mse": value})
+        size = 10.0 * context.config.model.hidden
+        metrics = {"val_mse": value, "size": size}
+        return Outcome(value=value, best_epoch=3, epochs=3, metrics=metrics)
 
 
 class Run:
@@ -57,7 +62,7 @@ class Run:
         self.events: list[Event] = []
 
     def study(self) -> optuna.Study:
-        return open_study(self.settings, self.url)
+        return open_study(self.settings, self.url)[0]
 
     def go(self, body: Body, **budget: int) -> RunReport:
         place = Workplace(
@@ -251,3 +256,198 @@ def test_trials_of_one_second_have_directories_of_their_own(run: Run) -> None:
     folders = [trial.user_attrs["output_dir"] for trial in run.study().get_trials()]
 
     assert len(set(folders)) == 4
+
+
+SPACE = {
+    "model.hidden": {"type": "int", "low": 2, "high": 40},
+    "training.learning_rate": {"type": "float", "low": 0.1, "high": 1.0},
+}
+
+
+def test_several_metrics_give_a_front_of_trials_that_no_other_beats(
+    tmp_path: Path, make_settings: Make
+) -> None:
+    settings = make_settings(SPACE, name="two", metric=["val_mse", "size"], direction="minimize")
+    run = Run(tmp_path, settings)
+
+    run.go(good, n_trials=12)
+
+    trials = run.study().get_trials()
+    front = best_trials(run.study())
+    optuna_front = {trial.number for trial in run.study().best_trials}
+    assert {trial.number for trial in front} == optuna_front
+    assert [trial.values for trial in front] == sorted(trial.values for trial in front)
+    assert all(len(trial.values) == 2 for trial in trials)
+    info = yaml.safe_load(
+        (run.project / trials[0].user_attrs["output_dir"] / "trial_info.yaml").read_text()
+    )
+    assert info["metric"] == ["val_mse", "size"]
+    assert info["values"] == trials[0].values
+    assert info["epochs"] == 3
+
+
+def test_what_breaks_a_constraint_is_told_to_the_sampler_and_not_trained(
+    tmp_path: Path, make_settings: Make
+) -> None:
+    trained = []
+
+    def body(context: TrialContext) -> float:
+        trained.append(context.config.number)
+        assert context.config.model.hidden * context.config.training.batch_size <= 80
+        return good(context)
+
+    settings = make_settings(
+        SPACE, name="tight", constraints=["model.hidden * training.batch_size <= 80"]
+    )
+    run = Run(tmp_path, settings)
+    run.go(body, n_trials=10)
+
+    for trial in run.study().get_trials():
+        violation = trial.constraints["model.hidden * training.batch_size <= 80"]
+        assert violation == trial.params["model.hidden"] * 4 - 80
+        assert trial.state.name == ("PRUNED" if violation > 0 else "COMPLETE")
+        assert (trial.number in trained) == (violation <= 0)
+    assert {trial.state.name for trial in run.study().get_trials()} == {"PRUNED", "COMPLETE"}
+
+
+def test_an_infinite_value_of_any_metric_fails_the_trial(
+    tmp_path: Path, make_settings: Make
+) -> None:
+    settings = make_settings(SPACE, name="two", metric=["val_mse", "unheard_of"])
+
+    with pytest.raises(NoTrialSucceededError, match="unheard_of is nan"):
+        Run(tmp_path, settings).go(good, n_trials=1)
+
+
+def _go_until(project: Path, count: int) -> None:
+    """Run trials as one of several processes does."""
+    search = {"study": {"name": "shared"}, "params_to_tune": SPACE}
+    settings = Settings(
+        surroundings=Surroundings(), run=TrainingRun(), search=Search.model_validate(search)
+    )
+    Run(project, settings).go(good, until=count)
+
+
+def test_processes_that_share_a_study_run_exactly_what_is_wanted(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    processes = [spawn.Process(target=_go_until, args=(tmp_path, 8)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+
+    trials = optuna.load_study(
+        study_name="shared", storage=f"sqlite:///{tmp_path}/optuna/study.db"
+    ).get_trials()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 8
+    assert [trial.number for trial in trials] == list(range(8))
+    assert len({trial.user_attrs["output_dir"] for trial in trials}) == 8
+
+
+def test_an_interrupted_trial_goes_on_as_it_was_configured_not_as_the_files_say_now(
+    tmp_path: Path, make_settings: Make
+) -> None:
+    run = Run(tmp_path, make_settings(name="quick"))
+    with pytest.raises(KeyboardInterrupt):
+        run.go(interrupted, n_trials=1)
+    epochs = TrainingRun.model_validate({"training": {"epochs": 7}})
+    run.settings = make_settings(name="quick", run=epochs)
+    seen = []
+
+    def body(context: TrialContext) -> float:
+        seen.append(context.config.training.epochs)
+        return good(context)
+
+    run.go(body, n_trials=2)
+
+    assert seen == [100] * 3 + [7] * 3
+    folder = run.project / run.study().get_trials()[0].user_attrs["output_dir"]
+    assert yaml.safe_load((folder / "config.yaml").read_text())["training"]["epochs"] == 100
+
+
+def test_a_trial_of_another_project_folder_in_the_same_database_is_left_alone(
+    tmp_path: Path, make_settings: Make
+) -> None:
+    settings = make_settings(name="quick")
+    one, other = Run(tmp_path / "one", settings), Run(tmp_path / "other", settings)
+    other.url = one.url
+    with pytest.raises(KeyboardInterrupt):
+        one.go(interrupted, n_trials=1)
+
+    other.go(good, n_trials=1)
+
+    assert one.states() == ["RUNNING", "COMPLETE"]
+    one.go(good, n_trials=1)
+    assert one.states() == ["COMPLETE", "COMPLETE"]
+
+
+def test_a_copied_study_takes_up_its_own_copy_of_an_interrupted_trial(
+    tmp_path: Path, make_settings: Make
+) -> None:
+    run = Run(tmp_path, make_settings(name="quick"))
+    with pytest.raises(KeyboardInterrupt):
+        run.go(interrupted, n_trials=1)
+    optuna.copy_study(
+        from_study_name="quick",
+        from_storage=run.url,
+        to_storage=run.url,
+        to_study_name="copy",
+    )
+    copy = Run(tmp_path, make_settings(name="copy"))
+
+    copy.go(good, n_trials=1)
+
+    folders = [one.study().get_trials()[0].user_attrs["output_dir"] for one in (run, copy)]
+    assert folders[0] != folders[1]
+    assert yaml.safe_load((tmp_path / folders[0] / "trial_info.yaml").read_text())["study"] == (
+        "quick"
+    )
+    assert run.states() == ["RUNNING"]
+
+
+def test_a_trial_that_cannot_be_configured_fails_and_is_not_taken_up_for_ever(
+    tmp_path: Path, make_settings: Make
+) -> None:
+    run = Run(tmp_path, make_settings(SPACE, name="quick"))
+    study = run.study()
+    trial = study.ask()
+    trial.suggest_float("model.hidden", 0.0, 1.0)  # another program's idea of it
+
+    with pytest.raises(NoTrialSucceededError, match="different distribution kind"):
+        run.go(good, n_trials=1)
+
+    assert run.states() == ["FAIL"]
+
+
+def test_a_stale_trial_info_is_made_true_by_the_next_call(run: Run) -> None:
+    run.go(good, n_trials=1)
+    folder = run.project / run.study().get_trials()[0].user_attrs["output_dir"]
+    info = yaml.safe_load((folder / "trial_info.yaml").read_text())
+    (folder / "trial_info.yaml").write_text(yaml.safe_dump({**info, "state": "running"}))
+
+    run.go(good, until=1)
+
+    assert yaml.safe_load((folder / "trial_info.yaml").read_text())["state"] == "complete"
+
+
+def test_told_to_stop_a_study_ends_between_trials(run: Run) -> None:
+    stop = False
+
+    def body(context: TrialContext) -> float:
+        nonlocal stop
+        stop = context.config.number == 1
+        return good(context)
+
+    place = Workplace(
+        study=run.study(),
+        settings=run.settings,
+        tree=run.tree,
+        objective=Quick(body),
+        device="cpu",
+        storage_url=run.url,
+        should_stop=lambda: stop,
+    )
+    run_study(place, Budget(n_trials=9))
+
+    assert run.states() == ["COMPLETE"] * 2

@@ -17,15 +17,13 @@ from tunectl.errors import (
     UsageError,
 )
 from tunectl.studies.lifecycle import (
-    best_trial,
     check_fit,
     create_study,
-    direction_of,
     load_study,
-    metric_of,
     stored_settings,
     study_names,
 )
+from tunectl.studies.ranking import best_trial, directions_of, metrics_of
 from tunectl.studies.storage import open_storage, shown_url, storage_errors
 
 Make = Callable[..., Settings]
@@ -46,7 +44,7 @@ def test_a_study_remembers_the_configuration_it_was_made_with(
     again = load_study(open_storage(database, create=False), "mine")
 
     assert stored_settings(again) == settings
-    assert (metric_of(again), direction_of(again)) == ("val_r2", "maximize")
+    assert (metrics_of(again), directions_of(again)) == (("val_r2",), ("maximize",))
 
 
 def test_a_second_study_of_the_same_name_is_refused(database: str, make_settings: Make) -> None:
@@ -71,9 +69,9 @@ def test_an_unknown_study_is_named_with_those_there_are(database: str, make_sett
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        ({"metric": "val_mae"}, "study.metric: val_mse became val_mae"),
-        ({"direction": "maximize"}, "study.direction: minimize became maximize"),
-        ({"space": {}}, "training.learning_rate: removed"),
+        ({"metric": "val_mae"}, "study.metric: val_mse became val_mae: impossible"),
+        ({"direction": "maximize"}, "study.direction: minimize became maximize: impossible"),
+        ({"metric": ["val_mse", "val_mae"]}, "study.direction: minimize became minimize, minimize"),
     ],
 )
 def test_what_does_not_fit_a_stored_study_is_found_before_a_trial_is_asked_for(

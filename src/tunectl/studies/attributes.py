@@ -1,0 +1,19 @@
+"""The user attributes that a trial carries in the database, by name."""
+
+from __future__ import annotations
+
+from optuna.trial import FrozenTrial
+
+OUTPUT_DIR = "output_dir"
+ERROR = "error"
+EPOCHS = "epochs"
+METRICS = "metrics"
+CLAIMED_BY = "claimed_by"
+BEST_EPOCH = "best_epoch"
+MLFLOW_RUN_ID = "mlflow_run_id"
+
+
+def epochs_of(trial: FrozenTrial) -> int:
+    """Return how many epochs a trial trained, as far as is known."""
+    stored = trial.user_attrs.get(EPOCHS)
+    return stored if isinstance(stored, int) else len(trial.intermediate_values)
