@@ -140,7 +140,8 @@ def test_unknown_names_list_the_valid_ones(project: Project) -> None:
     text = "\n".join(refused(project, "tune", *unknown))
     (objective,) = refused(project, "tune", "objective=flow")
 
-    assert "did you mean val_mse? valid: val_mae, val_mse, val_r2, val_rmse" in text
+    assert "did you mean val_mse? valid: inference_time_ms, n_parameters, " in text
+    assert "val_mae, val_mse, val_r2, val_rmse" in text
     assert "RandomSampler, TPESampler" in text
     assert "plugins.allow" in text
     assert "valid: flow_cnn" in objective

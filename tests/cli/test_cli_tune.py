@@ -107,8 +107,9 @@ def test_fresh_begins_again_and_leaves_the_old_directories(mixed: Project, tmp_p
     project = copy_of(mixed, tmp_path)
     old = [trial.user_attrs["output_dir"] for trial in project.trials("mixed")]
 
-    result = project.ok("tune", "--n-trials", "1", OPTUNA_DELETE_STUDY="true")
+    result = project.tunectl("tune", "--n-trials", "1", OPTUNA_DELETE_STUDY="true")
 
+    assert result.code in (0, 1)  # by its learning rate the first trial may be one that diverges
     (trial,) = project.trials("mixed")
     assert "1 trial to run" in result.err
     assert trial.user_attrs["output_dir"] not in old
@@ -128,7 +129,7 @@ def test_another_search_space_is_exit_6_and_changes_nothing(mixed: Project, tmp_
     for result in results:
         assert (result.code, result.out) == (6, "")
         assert "training.learning_rate: " in result.err
-        assert "model.hidden: added" in result.err
+        assert "model.hidden: absent became int 4..8" in result.err
         assert "--fresh" in result.err
     assert (project.database(), project.files()) == (before, files)
 
@@ -227,7 +228,6 @@ def test_a_reader_of_the_progress_that_goes_away_spoils_nothing(tmp_path: Path) 
     with project.started("tune", "--n-trials", "1") as process:
         assert process.stderr is not None
         process.stderr.close()
-        process.wait(120)
+        assert process.wait(120) == 0
 
-    project.ok("study", "resume", "--n-trials", "1")
     assert [trial.state.name for trial in project.trials("small")] == ["COMPLETE"]
