@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test test-fast fuzz clean
+.PHONY: help install demo check test test-fast torture fuzz clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | expand -t 14
@@ -38,6 +38,9 @@ test-fast: $(STAMP)  ## the tests that take less than a few seconds each
 
 fuzz: $(STAMP)  ## 10,000 damaged configurations, which takes some minutes
 	TUNECTL_FUZZ_CASES=10000 $(BIN)/pytest -n auto tests/unit/config/test_config_fuzz.py
+
+torture: $(STAMP)  ## kill a study forty times with each signal and compare it with an unbroken one
+	TUNECTL_KILLS=40 $(BIN)/pytest tests/torture
 
 clean:  ## remove .venv and caches, never a study
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -110,6 +110,15 @@ def load_settings(
     return _with_options(loaded, wanted) if wanted else loaded
 
 
+def name_and_overrides(
+    name: str | None, overrides: Sequence[str] | None
+) -> tuple[str | None, Sequence[str]]:
+    """Tell a study's name from overrides where the name may be left out: no name has a `=`."""
+    if name is not None and "=" in name:
+        return None, [name, *(overrides or ())]
+    return name, overrides or ()
+
+
 def open_store(session: Session, storage: str | None, settings: Settings | None = None) -> Store:
     """Open the project's database for reading.
 

@@ -24,7 +24,14 @@ from tunectl.cli.options import (
     flag,
 )
 from tunectl.cli.render import emit, fields, overview_table, print_json, show, states_text
-from tunectl.cli.session import choose_study, load_chosen, load_settings, open_store, session_of
+from tunectl.cli.session import (
+    choose_study,
+    load_chosen,
+    load_settings,
+    name_and_overrides,
+    open_store,
+    session_of,
+)
 from tunectl.errors import UsageError
 
 app = typer.Typer(help="Create, resume, list, show and delete studies.", no_args_is_help=True)
@@ -52,11 +59,10 @@ def create(
     from tunectl.studies.storage import storage_errors
 
     session = session_of(context)
-    if name is not None and "=" in name:  # no name, only overrides
-        overrides, name = [name, *(overrides or [])], None
+    name, given = name_and_overrides(name, overrides)
     loaded = load_settings(
         session,
-        overrides=overrides or (),
+        overrides=given,
         config=config,
         params=params,
         optuna_params=optuna_params,

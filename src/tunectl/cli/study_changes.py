@@ -17,7 +17,13 @@ from tunectl.cli.options import (
     StudyArgument,
 )
 from tunectl.cli.render import difference_table, emit, print_json, show, stderr
-from tunectl.cli.session import load_chosen, load_settings, open_store, session_of
+from tunectl.cli.session import (
+    load_chosen,
+    load_settings,
+    name_and_overrides,
+    open_store,
+    session_of,
+)
 from tunectl.errors import SpaceMismatchError
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The stored study.")]
@@ -45,11 +51,10 @@ def diff(
     from tunectl.studies.lifecycle import stored_settings
 
     session = session_of(context)
-    if name is not None and "=" in name:  # no name, only overrides
-        overrides, name = [name, *(overrides or [])], None
+    name, given = name_and_overrides(name, overrides)
     settings = load_settings(
         session,
-        overrides=overrides or (),
+        overrides=given,
         config=config,
         params=params,
         optuna_params=optuna_params,

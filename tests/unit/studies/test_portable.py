@@ -96,7 +96,7 @@ def parameters(draw: st.DrawFn) -> tuple[Any, BaseDistribution]:
     if kind == "step":
         low, step, count = draw(st.integers(-9, 9)) / 10, 0.1, draw(st.integers(0, 9))
         high = round(low + 9 * step, 10)
-        return low + count * step, FloatDistribution(low, high, step=step)
+        return min(low + count * step, high), FloatDistribution(low, high, step=step)
     one, other = sorted((abs(draw(reals)) + 1e-9, abs(draw(reals)) + 1e-9))
     return draw(st.floats(one, other)), FloatDistribution(one, other, log=kind == "log")
 
