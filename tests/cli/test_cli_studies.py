@@ -103,7 +103,7 @@ def test_delete_with_artifacts_takes_its_own_directories_only(
 
     result = project.ok("study", "delete", "mixed", "--artifacts", TUNECTL_YES="1")
 
-    assert result.out == "deleted study mixed with 5 trials and their directories\n"
+    assert result.out == "deleted study mixed with 5 trials, 5 trial directories\n"
     assert stranger.read_text() == "years of work"
     assert list(project.path.glob("outputs/*/*/trial_info.yaml")) == []
     assert not (project.path / "outputs/optuna_best").is_symlink()

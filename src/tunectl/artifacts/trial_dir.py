@@ -154,6 +154,12 @@ class TrialDir:
             return {}
         return info if isinstance(info, dict) else {}
 
+    def last_sign_s(self) -> float | None:
+        """Return when something was last written here, in seconds since 1970; None for nothing."""
+        files = (self.config_file, self.log_file, *self.checkpoints_dir.glob("*"))
+        times = [file.stat().st_mtime for file in files if file.is_file()]
+        return max(times, default=None)
+
     def tidy(self) -> None:
         """Remove what a finished trial does not need: checkpoints, and empty folders."""
         shutil.rmtree(self.checkpoints_dir, ignore_errors=True)

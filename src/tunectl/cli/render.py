@@ -169,10 +169,9 @@ def summary_view(summary: StudySummary, trials: Sequence[TrialSummary]) -> list[
 
 
 def best_view(best: TrialSummary, summary: StudySummary) -> list[Any]:
-    """Return the best trial with its parameters and metrics, after the others of its front."""
+    """Return the best trial with its parameters and metrics."""
     values = dict(zip(summary.metrics, map(number, best.values), strict=False))
-    views: list[Any] = front_view(summary) if len(summary.metrics) > 1 else []
-    views += [
+    views: list[Any] = [
         fields(
             {
                 "best trial": str(best.number),
@@ -183,12 +182,17 @@ def best_view(best: TrialSummary, summary: StudySummary) -> list[Any]:
         ),
         fields({f"  {key}": value_text(value) for key, value in sorted(best.params.items())}),
     ]
-    tests = {f"  {k}": number(v) for k, v in best.metrics.items() if k.startswith("test_")}
-    return [*views, fields(tests)] if tests else views
+    mean_r2 = best.metrics.get("test_r2")
+    if mean_r2 is not None:
+        # The other test metrics are in the targets' own units: their mean over targets says little.
+        views.append(fields({"R² on the test split": f"{mean_r2:.3f}, mean over the targets"}))
+    return views
 
 
 def front_view(summary: StudySummary) -> list[Any]:
-    """Return the trials that no other one beats."""
+    """Return the trials that no other one beats, nothing for a study of one metric."""
+    if len(summary.metrics) == 1:
+        return []
     title = (
         f"{len(summary.front)} trials that no other beats in all of {', '.join(summary.metrics)}"
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tunectl.cli.options import JsonOption, StorageOption, StudyOption, flag, option
-from tunectl.cli.render import best_view, emit, print_json, show, summary_view
+from tunectl.cli.render import best_view, emit, front_view, print_json, show, summary_view
 from tunectl.cli.session import Store, load_chosen, open_store, session_of
 from tunectl.errors import NoCompletedTrialError, UsageError
 
@@ -76,7 +76,7 @@ def best(
     elif json:
         print_json(_best_document(store, found, found.best))
     else:
-        show(*best_view(found.best, found))
+        show(*front_view(found), *best_view(found.best, found))
 
 
 def _summarise(

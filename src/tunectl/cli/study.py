@@ -32,9 +32,11 @@ from tunectl.cli.session import (
     open_store,
     session_of,
 )
-from tunectl.errors import UsageError
+from tunectl.errors import StorageError, UsageError
 
-app = typer.Typer(help="Create, resume, list, show and delete studies.", no_args_is_help=True)
+app = typer.Typer(
+    help="Create, resume, compare, copy, list, show and delete studies.", no_args_is_help=True
+)
 
 
 @app.command()
@@ -125,8 +127,9 @@ def delete(
             raise UsageError(f"would delete {what}; without a terminal this needs --yes")
         typer.confirm(f"Delete {what}?", abort=True, err=True)
     assert store.storage is not None
-    remove_study(store.storage, store.url, study, store.tree, artifacts=artifacts)
-    emit(f"deleted {what}\n")
+    removed = remove_study(store.storage, store.url, study, store.tree, artifacts=artifacts)
+    kept = f", {removed} trial directories" if artifacts else ""
+    emit(f"deleted study {name} with {count} trials{kept}\n")
 
 
 @app.command("list")
@@ -139,6 +142,8 @@ def list_studies(
     from tunectl.studies.storage import storage_errors
 
     store = open_store(session_of(context), storage)
+    if storage is not None and store.storage is None:
+        raise StorageError(f"there is no database {store.shown_url}")
     with storage_errors(store.url):
         studies = [overview(load_study(store.storage, n)) for n in study_names(store.storage)]
     if json:

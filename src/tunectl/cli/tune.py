@@ -25,7 +25,7 @@ from tunectl.cli.options import (
     flag,
     option,
 )
-from tunectl.cli.render import best_view, show, states_text, stderr, target_table
+from tunectl.cli.render import best_view, front_view, show, states_text, stderr, target_table
 from tunectl.cli.session import (
     Session,
     Store,
@@ -215,6 +215,8 @@ def run_and_report(
     if told():
         _say_how_to_go_on(session, store, study.study_name)
         raise typer.Exit(told.exit_code)
+    if report.exhausted and not session.quiet:
+        console.print(Text("every point of the search space has been visited"))
     if report.timed_out:
         console.print(Text("the time is over; the study can go on at any time"))
     _show_end(session, store, summary)
@@ -232,10 +234,13 @@ def _show_end(session: Session, store: Store, summary: StudySummary) -> None:
     if summary.best is None:
         show(head, Text("no trial is complete yet", style="dim"))
         return
-    views: list[Any] = [head, Text(""), *best_view(summary.best, summary)]
+    views: list[Any] = [head, Text(""), *front_view(summary), *best_view(summary.best, summary)]
     per_target = _per_target(store, summary)
     if per_target:
         views += [Text(""), target_table(per_target)]
+    if session.quiet:
+        show(*views)
+        return
     flag = f"--study {shlex.quote(summary.name)}"
     hints = {
         f"summary {flag}": "all trials",

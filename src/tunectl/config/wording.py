@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -126,7 +126,10 @@ def _sentence(detail: dict[str, Any], key: str) -> str:
         return f"type must be int, float or categorical, not {describe(given)}"
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     said = str(value) if kind in _LIMIT and is_number else describe(value)
-    return f"{_wish(kind, context, key)}, not {said}{_meaning(key)}"
+    wish = _wish(kind, context, key)
+    # A list of the valid names need not be explained by the same list.
+    meaning = "" if kind == "literal_error" else _meaning(key)
+    return f"{wish}, not {said}{meaning}"
 
 
 def _wish(kind: str, context: dict[str, Any], key: str) -> str:
@@ -148,7 +151,10 @@ def _alternatives(key: str, context: dict[str, Any]) -> str:
     info = fields.leaf_at(key)
     if info is None:
         return str(context["expected"])
-    names = [str(name).lower() for name in get_args(info.annotation)]
+    annotation = info.annotation
+    if get_origin(annotation) is tuple:  # one of the items of a list
+        annotation = get_args(annotation)[0]
+    names = [str(name).lower() for name in get_args(annotation)]
     return " or ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 

@@ -28,11 +28,13 @@ class RunReport:
         ended: The trials that this call brought to an end, in that order.
         timed_out: Whether the time ended it.
         waiting: The trial that was stopped on the way and can be gone on with, if there is one.
+        exhausted: Whether the sampler had no further point.
     """
 
     ended: tuple[TrialEnded, ...]
     timed_out: bool
     waiting: int | None = None
+    exhausted: bool = False
 
 
 def run_study(place: Workplace, budget: Budget, timeout_s: float | None = None) -> RunReport:
@@ -68,10 +70,12 @@ def run_study(place: Workplace, budget: Budget, timeout_s: float | None = None) 
     )
     ended: list[TrialEnded] = []
     waiting: int | None = None
+    exhausted = False
     while waiting is None and not place.should_stop():
         with storage_errors(place.storage_url), claims.next() as claim:
             if isinstance(claim, Nothing):
                 if not claim.wait:
+                    exhausted = claim.exhausted
                     break
                 time.sleep(POLL_S)
                 continue
@@ -83,7 +87,7 @@ def run_study(place: Workplace, budget: Budget, timeout_s: float | None = None) 
     timed_out = time.monotonic() >= deadline
     if not place.should_stop():
         _check_success(ended)
-    return RunReport(ended=tuple(ended), timed_out=timed_out, waiting=waiting)
+    return RunReport(ended=tuple(ended), timed_out=timed_out, waiting=waiting, exhausted=exhausted)
 
 
 def _open_claims(place: Workplace, budget: Budget) -> Claims:

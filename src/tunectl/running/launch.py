@@ -65,6 +65,7 @@ def examine(settings: Settings, project: Path) -> Findings:
     if not config:
         constrained = bool(settings.search.constraints)
         warnings += sampler_warnings(study.sampler, space, constrained=constrained)
+    warnings += _weights_without_targets(settings)
     if not space.specs:
         message = "nothing is searched: every trial will be the same"
         warnings.append(Problem(key="params_to_tune", message=message))
@@ -116,6 +117,16 @@ def furnish(
         observers=observers,
         should_stop=should_stop,
     )
+
+
+def _weights_without_targets(settings: Settings) -> Iterator[Problem]:
+    """Yield the loss weights that are searched although there is no such target."""
+    count = len(settings.run.dataset.target_names)
+    for key in settings.search.params_to_tune:
+        index = key.removeprefix("training.weight_target_")
+        if index.isdecimal() and int(index) >= count:
+            message = f"searched in vain: there are {count} targets, counted from 0"
+            yield Problem(key=f"params_to_tune.{key}", message=message)
 
 
 def _examine_metrics(settings: Settings, objective: Objective) -> Iterator[tuple[Problem, bool]]:

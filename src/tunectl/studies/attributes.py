@@ -7,6 +7,7 @@ from optuna.trial import FrozenTrial
 OUTPUT_DIR = "output_dir"
 ERROR = "error"
 EPOCHS = "epochs"
+PAUSED_S = "paused_s"
 METRICS = "metrics"
 CLAIMED_BY = "claimed_by"
 BEST_EPOCH = "best_epoch"

@@ -8,6 +8,7 @@ holds that directory's lock.
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -60,9 +61,11 @@ class Nothing:
 
     Args:
         wait: True where other processes run trials whose end decides whether more are needed.
+        exhausted: True where the sampler has no further point.
     """
 
     wait: bool
+    exhausted: bool = False
 
 
 class Claims:
@@ -137,7 +140,7 @@ class Claims:
         if abandoned:
             return self._adopt(abandoned[0], held)
         if self._is_exhausted():
-            return Nothing(wait=False)
+            return Nothing(wait=False, exhausted=True)
         return self._ask(held)
 
     def _is_exhausted(self) -> bool:
@@ -150,7 +153,16 @@ class Claims:
         if directory is None:
             directory = self._make_directory(trial)
         self._hold(directory, held)
+        self._count_pause(trial, directory)
         return Claim(trial=trial, directory=directory, adopted=True)
+
+    def _count_pause(self, trial: optuna.Trial, directory: TrialDir) -> None:
+        """Add the time since the trial's last sign of life to that in which it did not run."""
+        last_s = directory.last_sign_s()
+        if last_s is not None:
+            paused_s = float(trial.user_attrs.get(attributes.PAUSED_S, 0.0))
+            paused_s += max(0.0, time.time() - last_s)
+            trial.set_user_attr(attributes.PAUSED_S, round(paused_s, 3))
 
     def _ask(self, held: ExitStack) -> Claim:
         trial = self._study.ask()

@@ -22,7 +22,7 @@ from tunectl.errors import SpaceMismatchError, StorageError, StudyExistsError, S
 from tunectl.search.pruners import make_pruner
 from tunectl.search.samplers import make_sampler
 from tunectl.search.space import SearchSpace
-from tunectl.studies.differences import Difference, compare, misfits
+from tunectl.studies.differences import Difference, Grade, compare, misfits
 from tunectl.studies.ranking import (
     best_trial,
     count_states,
@@ -164,12 +164,14 @@ def check_fit(study: optuna.Study, today: Settings) -> tuple[Difference, ...]:
     bad = misfits(differences)
     if bad:
         shown = "\n".join(f"  {one}" for one in bad)
+        possible = all(one.grade is not Grade.IMPOSSIBLE for one in bad)
+        accept = ", accept (go on all the same)" if possible else ""
         raise SpaceMismatchError(
             f"study {study.study_name!r} was made with another search space:\n{shown}\n"
             "Nothing was changed. Ways out: put the old space back; go on with the stored one "
             f"(tunectl study resume {study.study_name}); --on-mismatch migrate (a new study with "
-            "the trials that fit), new (a new, empty one) or accept (where nothing is "
-            "impossible); or --fresh (delete the old one)."
+            f"the trials that fit), new (a new, empty one){accept}; or --fresh (delete the "
+            "old one)."
         )
     return differences
 

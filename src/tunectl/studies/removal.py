@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 def remove_study(
     storage: RDBStorage, url: str, study: optuna.Study, tree: ProjectTree, *, artifacts: bool
-) -> None:
+) -> int:
     """Delete a study from the database, its own summaries and, if asked, its trial directories.
 
     Args:
@@ -32,6 +32,9 @@ def remove_study(
         study: The study.
         tree: Where its files stand.
         artifacts: Delete its trial directories as well.
+
+    Returns:
+        How many trial directories were deleted; those that another study shares are kept.
 
     Raises:
         StorageError: one of its trials is running; nothing was deleted.
@@ -47,6 +50,7 @@ def remove_study(
         for directory in directories:
             _remove_directory(directory.path, tree.outputs_root)
     shutil.rmtree(folder.path, ignore_errors=True)
+    return len(directories) if artifacts else 0
 
 
 def _own_directories(storage: RDBStorage, study: optuna.Study, tree: ProjectTree) -> list[TrialDir]:

@@ -6,6 +6,8 @@ import datetime as dt
 
 from optuna.trial import FrozenTrial
 
+from tunectl.studies import attributes
+
 
 def utc(local: dt.datetime | None) -> str | None:
     """Return one of Optuna's naive local times as RFC 3339 in UTC, None for None."""
@@ -19,5 +21,12 @@ def rfc3339(time: dt.datetime) -> str:
 
 
 def duration_s(trial: FrozenTrial) -> float | None:
-    """Return the seconds from a trial's start to its end, None while it has none."""
-    return round(trial.duration.total_seconds(), 3) if trial.duration is not None else None
+    """Return the seconds that a trial ran, without those in which it was interrupted.
+
+    Returns:
+        None while it has no end.
+    """
+    if trial.duration is None:
+        return None
+    paused_s = float(trial.user_attrs.get(attributes.PAUSED_S, 0.0))
+    return round(max(0.0, trial.duration.total_seconds() - paused_s), 3)
