@@ -35,14 +35,17 @@ from tunectl.cli.session import (
     session_of,
 )
 from tunectl.cli.signals import Terminated, stopping_gently
-from tunectl.errors import ConfigError, DataError, TunectlError, UsageError
+from tunectl.errors import ConfigError, DataError, Problem, TunectlError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import optuna
 
     from tunectl.config.load import Loaded
     from tunectl.config.schema import Settings
     from tunectl.reports.summary import StudySummary
+    from tunectl.running.launch import Findings
     from tunectl.studies.budget import Budget
 
 
@@ -149,10 +152,7 @@ def refuse_problems(session: Session, loaded: Loaded) -> None:
     findings = examine(loaded.settings, session.project)
     for warning in () if session.quiet else findings.warnings:
         stderr().print(Text(f"warning: {loaded.place(warning)}", style="yellow"), soft_wrap=True)
-    if findings.config:
-        raise ConfigError([loaded.place(one) for one in (*findings.config, *findings.data)])
-    if findings.data:
-        raise DataError([loaded.place(one) for one in findings.data])
+    _refuse(findings, loaded.place)
 
 
 def refuse_stored_problems(session: Session, settings: Settings) -> None:
@@ -163,11 +163,14 @@ def refuse_stored_problems(session: Session, settings: Settings) -> None:
     """
     from tunectl.running.launch import examine
 
-    findings = examine(settings, session.project)
+    _refuse(examine(settings, session.project), lambda problem: problem)
+
+
+def _refuse(findings: Findings, place: Callable[[Problem], Problem]) -> None:
     if findings.config:
-        raise ConfigError(findings.config)
+        raise ConfigError([place(one) for one in (*findings.config, *findings.data)])
     if findings.data:
-        raise DataError(findings.data)
+        raise DataError([place(one) for one in findings.data])
 
 
 def run_and_report(

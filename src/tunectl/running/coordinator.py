@@ -27,13 +27,11 @@ class RunReport:
     Args:
         ended: The trials that this call brought to an end, in that order.
         timed_out: Whether the time ended it.
-        waiting: The trial that was stopped on the way and can be gone on with, if there is one.
         exhausted: Whether the sampler had no further point.
     """
 
     ended: tuple[TrialEnded, ...]
     timed_out: bool
-    waiting: int | None = None
     exhausted: bool = False
 
 
@@ -56,6 +54,30 @@ def run_study(place: Workplace, budget: Budget, timeout_s: float | None = None) 
     told = place.should_stop
     place = replace(place, should_stop=lambda: told() or time.monotonic() >= deadline)
     claims = _open_claims(place, budget)
+    _announce(place, claims)
+    ended: list[TrialEnded] = []
+    exhausted = False
+    while not place.should_stop():
+        with storage_errors(place.storage_url), claims.next() as claim:
+            if isinstance(claim, Nothing):
+                if not claim.wait:
+                    exhausted = claim.exhausted
+                    break
+                time.sleep(POLL_S)
+                continue
+            try:
+                ended.append(run_trial(place, claim))
+            except TrialInterrupted:
+                break
+        _stop_if_hopeless(ended)
+    if not place.should_stop():
+        _check_success(ended)
+    timed_out = time.monotonic() >= deadline
+    return RunReport(ended=tuple(ended), timed_out=timed_out, exhausted=exhausted)
+
+
+def _announce(place: Workplace, claims: Claims) -> None:
+    """Make what the last call left true, and tell the observers what is to come."""
     with storage_errors(place.storage_url):
         rewrite_stale_infos(place)
         planned, best = claims.remaining(), best_trial(place.study)
@@ -68,26 +90,6 @@ def run_study(place: Workplace, budget: Budget, timeout_s: float | None = None) 
             best_value=first_value(best) if best else None,
         )
     )
-    ended: list[TrialEnded] = []
-    waiting: int | None = None
-    exhausted = False
-    while waiting is None and not place.should_stop():
-        with storage_errors(place.storage_url), claims.next() as claim:
-            if isinstance(claim, Nothing):
-                if not claim.wait:
-                    exhausted = claim.exhausted
-                    break
-                time.sleep(POLL_S)
-                continue
-            try:
-                ended.append(run_trial(place, claim))
-            except TrialInterrupted:
-                waiting = claim.trial.number
-        _stop_if_hopeless(ended)
-    timed_out = time.monotonic() >= deadline
-    if not place.should_stop():
-        _check_success(ended)
-    return RunReport(ended=tuple(ended), timed_out=timed_out, waiting=waiting, exhausted=exhausted)
 
 
 def _open_claims(place: Workplace, budget: Budget) -> Claims:
