@@ -22,7 +22,8 @@ import numpy as np
 import optuna
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, PercentilePruner
 
-from tunectl.config.schema import Scalar, TrainingRun
+from tunectl.config.schema import TrainingRun
+from tunectl.config.section import Scalar
 from tunectl.search.pruners import PFLPruner
 
 HERE = Path(__file__).parent

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tunectl.config.schema import Search, Settings, Surroundings, TrainingRun
+from tunectl.config.schema import Settings, Surroundings, TrainingRun
+from tunectl.config.search_schema import Search
 
 # No test depends on speed, on a busy machine either.
 settings.register_profile("unhurried", deadline=None)

@@ -18,7 +18,8 @@ from typer.main import get_command
 from tunectl.cli.app import app, hoist_globals
 from tunectl.config import fields
 from tunectl.config.load import load
-from tunectl.config.schema import Search, Surroundings, TrainingRun
+from tunectl.config.schema import Surroundings, TrainingRun
+from tunectl.config.search_schema import Search
 from tunectl.errors import ConfigError
 from tunectl.studies.ranking import one_or_list
 

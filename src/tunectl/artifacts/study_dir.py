@@ -12,7 +12,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunectl.config.schema import STUDY_NAME, Surroundings
+from tunectl.config.schema import Surroundings
+from tunectl.config.search_schema import STUDY_NAME
 from tunectl.errors import StorageError
 
 

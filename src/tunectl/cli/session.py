@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from tunectl.artifacts.study_dir import ProjectTree
     from tunectl.config.load import Loaded
-    from tunectl.config.schema import Section, Settings, Surroundings
+    from tunectl.config.schema import Settings, Surroundings
+    from tunectl.config.section import Section
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,9 @@ from tunectl.config import fields
 from tunectl.config.layer import Layer, accept, entries, forget
 from tunectl.config.origin import Origin, problem_at
 from tunectl.config.overrides import Override
-from tunectl.config.schema import Search, Section, Surroundings, TrainingRun
+from tunectl.config.schema import Surroundings, TrainingRun
+from tunectl.config.search_schema import Search
+from tunectl.config.section import Section
 from tunectl.config.space_source import DraftSpace, read_base, read_space
 from tunectl.config.yaml_source import Document
 from tunectl.errors import Problem

@@ -13,7 +13,9 @@ from typing import Annotated, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from tunectl.config.schema import Search, Section, Surroundings, TrainingRun
+from tunectl.config.schema import Surroundings, TrainingRun
+from tunectl.config.search_schema import Search
+from tunectl.config.section import Section
 
 SPEC_TYPES = ("int", "float", "categorical")
 SPEC_NAMES = ("type", "low", "high", "step", "log", "choices", "when")

@@ -13,17 +13,9 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from tunectl.config import fields
-from tunectl.config.schema import (
-    STUDY_NAME,
-    Choice,
-    FloatRange,
-    IntRange,
-    OneOrMany,
-    Search,
-    Section,
-    Surroundings,
-    TrainingRun,
-)
+from tunectl.config.schema import Surroundings, TrainingRun
+from tunectl.config.search_schema import STUDY_NAME, Choice, FloatRange, IntRange, OneOrMany, Search
+from tunectl.config.section import Section
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FOLDER = ".tunectl"

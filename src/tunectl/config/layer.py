@@ -11,7 +11,7 @@ from typing import Any
 
 from tunectl.config import fields
 from tunectl.config.origin import Origin, problem_at
-from tunectl.config.schema import Section
+from tunectl.config.section import Section
 from tunectl.config.wording import describe, shown
 from tunectl.errors import Problem
 

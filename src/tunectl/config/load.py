@@ -21,14 +21,9 @@ from tunectl.config.draft import Draft
 from tunectl.config.interpolation import drop, leaves, merge, prune, resolve
 from tunectl.config.layer import forget
 from tunectl.config.origin import DEFAULT, Origin, find_origin, problem_at
-from tunectl.config.schema import (
-    Search,
-    Section,
-    Settings,
-    Study,
-    Surroundings,
-    TrainingRun,
-)
+from tunectl.config.schema import Settings, Surroundings, TrainingRun
+from tunectl.config.search_schema import Failures, Search, Study
+from tunectl.config.section import Section
 from tunectl.config.space_checks import (
     check_conditions,
     check_constraints,
@@ -222,6 +217,7 @@ class _Checked:
         self._surroundings = self._validate(Surroundings, surroundings)
         self._run = self._validate(TrainingRun, run)
         self._study = self._validate(Study, rest.get("study", {}), "study")
+        self._failures = self._validate(Failures, rest.get("failures", {}), "failures")
         self._specs = self._check_space(rest.get(fields.SPACE, {}), run)
         self._constraints = self._check_constraints(rest.get("constraints"))
 
@@ -230,8 +226,12 @@ class _Checked:
         assert self._surroundings is not None
         assert self._run is not None
         assert self._study is not None
+        assert self._failures is not None
         search = Search(
-            study=self._study, params_to_tune=self._specs, constraints=self._constraints
+            study=self._study,
+            failures=self._failures,
+            params_to_tune=self._specs,
+            constraints=self._constraints,
         )
         return Settings(surroundings=self._surroundings, run=self._run, search=search)
 
@@ -316,7 +316,11 @@ class _Checked:
 
 
 def _defaults() -> dict[str, Any]:
-    plain: dict[str, Any] = {"study": Study().model_dump(mode="json"), "constraints": []}
+    plain: dict[str, Any] = {
+        "study": Study().model_dump(mode="json"),
+        "failures": Failures().model_dump(mode="json"),
+        "constraints": [],
+    }
     for model in (Surroundings, TrainingRun):
         plain.update(model().model_dump(mode="json"))
     return plain

@@ -9,26 +9,12 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
-from tunectl.config.constraints import parse_constraint
+from tunectl.config.search_schema import Direction, Search
+from tunectl.config.section import Scalar, Section
 
-Scalar = bool | int | float | str | None
 N_TARGET_WEIGHTS = 6
-STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-
-class Section(BaseModel):
-    """A part of the configuration: frozen, strict about types, closed to unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 # -- config.yaml: the surroundings ---------------------------------------------------------------
@@ -53,14 +39,24 @@ class Runtime(Section):
     """What a trial runs on."""
 
     device: str = Field("auto", description="auto, cpu, cuda, cuda:<index> or mps")
-    workers: int = Field(1, ge=1, le=1, description="worker processes (this version runs one)")
+    workers: int | Literal["auto"] = Field(
+        1, description="processes that run trials, or auto: as many as pays on this machine"
+    )
+    workers_per_gpu: int = Field(1, ge=1, description="processes that share one GPU")
     threads_per_worker: int | None = Field(
-        1, ge=1, description="PyTorch threads of a worker; null leaves PyTorch's own choice"
+        1, ge=1, description="PyTorch threads of a worker; null shares the cores between workers"
     )
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="fp32, or bf16 for mixed precision"
     )
     deterministic: bool = Field(True, description="the same trial gives the same numbers again")
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _a_number_or_auto(cls, value: Any) -> Any:
+        if value != "auto" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ValueError(f"{value!r} is no number of workers; valid: 1 or more, or auto")
+        return value
 
     @field_validator("device")
     @classmethod
@@ -203,134 +199,6 @@ class Training(Section):
         return tuple(getattr(self, f"weight_target_{i}") for i in range(N_TARGET_WEIGHTS))
 
 
-# -- optuna_params.yaml: the study and the space -------------------------------------------------
-
-
-class Component(Section):
-    """A sampler or a pruner: its Optuna class name and the arguments of its constructor."""
-
-    name: str = Field(min_length=1, description="Optuna's class name, or an allowed dotted path")
-    kwargs: dict[str, Any] = Field(default_factory=dict, description="arguments of that class")
-
-
-def _in_a_list(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
-OneOrMany = BeforeValidator(_in_a_list)
-Direction = Literal["minimize", "maximize"]
-
-
-class Study(Section):
-    """The search."""
-
-    name: str = Field("flow_cnn", description="name in the database and of a folder")
-    direction: Annotated[
-        tuple[Direction, ...],
-        OneOrMany,
-        Field(strict=False, min_length=1, description="of the metric, or a list: one of each"),
-    ] = ("minimize",)
-    metric: Annotated[
-        tuple[Annotated[str, Field(min_length=1)], ...],
-        OneOrMany,
-        Field(strict=False, min_length=1, description="what is optimised, or a list of several"),
-    ] = ("val_mse",)
-    n_trials: int = Field(20, ge=1, description="finished trials that the study is to have")
-    timeout: float | None = Field(None, gt=0, description="seconds after which a call stops")
-    seed: int = Field(42, ge=0, lt=2**32, description="of the sampler")
-    sampler: Component = Field(
-        Component(name="TPESampler"), description="proposes the next trial's parameters"
-    )
-    pruner: Component = Field(
-        Component(name="MedianPruner", kwargs={"n_startup_trials": 5, "n_warmup_steps": 10}),
-        description="stops hopeless trials early",
-    )
-
-    @field_validator("name")
-    @classmethod
-    def _safe_name(cls, name: str) -> str:
-        return checked_study_name(name)
-
-    @model_validator(mode="after")
-    def _one_direction_per_metric(self) -> Self:
-        if len(self.direction) not in (1, len(self.metric)):
-            raise ValueError(
-                f"{len(self.metric)} metrics need as many directions, not {len(self.direction)}"
-            )
-        if len(set(self.metric)) < len(self.metric):
-            raise ValueError("metrics must be distinct")
-        return self
-
-    @property
-    def directions(self) -> tuple[Direction, ...]:
-        """The direction of each metric; a single one counts for all."""
-        if len(self.direction) == len(self.metric):
-            return self.direction
-        return self.direction * len(self.metric)
-
-
-class IntRange(Section):
-    """A whole number between two bounds, both included."""
-
-    type: Literal["int"] = "int"
-    low: int
-    high: int
-    step: int = Field(1, ge=1)
-    log: bool = False
-    when: dict[str, Any] | None = None
-
-    @model_validator(mode="after")
-    def _bounds_make_sense(self) -> Self:
-        _check_range(self.low, self.high, log=self.log)
-        if self.log and self.step != 1:
-            raise ValueError("log and step exclude each other")
-        return self
-
-
-class FloatRange(Section):
-    """A real number between two bounds, both included."""
-
-    type: Literal["float"] = "float"
-    low: float
-    high: float
-    step: float | None = Field(None, gt=0)
-    log: bool = False
-    when: dict[str, Any] | None = None
-
-    @model_validator(mode="after")
-    def _bounds_make_sense(self) -> Self:
-        _check_range(self.low, self.high, log=self.log)
-        if self.log and self.step is not None:
-            raise ValueError("log and step exclude each other")
-        return self
-
-
-class Choice(Section):
-    """One of a list."""
-
-    type: Literal["categorical"] = "categorical"
-    choices: Annotated[tuple[Scalar, ...], Field(strict=False, min_length=1)]
-    when: dict[str, Any] | None = None
-
-    @field_validator("choices")
-    @classmethod
-    def _distinct_choices(cls, choices: tuple[Scalar, ...]) -> tuple[Scalar, ...]:
-        # Optuna finds a choice by ==, so it cannot tell 1 from 1.0 or true.
-        if len(set(choices)) < len(choices):
-            raise ValueError("choices must be distinct, and 1, 1.0 and true are the same to Optuna")
-        return choices
-
-
-ParameterSpec = Annotated[IntRange | FloatRange | Choice, Field(discriminator="type")]
-
-
-def _check_range(low: float, high: float, *, log: bool) -> None:
-    if low > high:
-        raise ValueError(f"low ({low}) is greater than high ({high})")
-    if log and low <= 0:
-        raise ValueError(f"log needs low > 0, not {low}")
-
-
 # -- all of it -----------------------------------------------------------------------------------
 
 
@@ -353,23 +221,6 @@ class TrainingRun(Section):
     data_split: DataSplit = DataSplit()
     model: Model = Model()
     training: Training = Training()
-
-
-class Search(Section):
-    """`optuna_params.yaml` without its `base_params`, which are merged into the training run."""
-
-    study: Study = Study()
-    params_to_tune: dict[str, ParameterSpec] = Field(default_factory=dict)
-    constraints: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        (), description='what every trial must satisfy, for example ["model.hidden * 2 <= 256"]'
-    )
-
-    @field_validator("constraints")
-    @classmethod
-    def _parsable(cls, constraints: tuple[str, ...]) -> tuple[str, ...]:
-        for text in constraints:
-            parse_constraint(text)
-        return constraints
 
 
 class Settings(Section):
@@ -402,24 +253,11 @@ class TrialConfig(TrainingRun):
     Attributes:
         number: The trial's number within its study.
         parameters: What the sampler proposed, by dotted key; already merged into the sections.
+        batch_parts: Parts that each batch is computed in, one after another, to save memory.
     """
 
     study: TrialStudy
     number: int = Field(ge=0)
     parameters: dict[str, Scalar]
+    batch_parts: int = Field(1, ge=1)
     runtime: Runtime = Runtime()
-
-
-def checked_study_name(name: str) -> str:
-    """Return `name` if it can be a study's and a folder's name.
-
-    Raises:
-        ValueError: it is empty, too long or has characters that do not belong into a path.
-    """
-    if not STUDY_NAME.fullmatch(name):
-        shown = name if len(name) <= 40 else f"{name[:37]}..."
-        raise ValueError(
-            f"{shown!r} cannot be a study's name: it becomes a folder, so use 1 to 100 letters, "
-            "digits, '.', '_' and '-', the first a letter or digit"
-        )
-    return name

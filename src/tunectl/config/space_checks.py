@@ -14,7 +14,9 @@ from pydantic.fields import FieldInfo
 
 from tunectl.config import fields
 from tunectl.config.constraints import parse_constraint
-from tunectl.config.schema import Choice, FloatRange, IntRange, ParameterSpec, Section, TrainingRun
+from tunectl.config.schema import TrainingRun
+from tunectl.config.search_schema import Choice, FloatRange, IntRange, ParameterSpec
+from tunectl.config.section import Section
 from tunectl.config.wording import Finding, describe, findings
 
 Spec = IntRange | FloatRange | Choice

@@ -15,14 +15,9 @@ from pydantic.fields import FieldInfo
 
 from tunectl.config import fields
 from tunectl.config.json_schema import FOLDER, schema_name
-from tunectl.config.schema import (
-    N_TARGET_WEIGHTS,
-    OneOrMany,
-    Search,
-    Section,
-    Surroundings,
-    TrainingRun,
-)
+from tunectl.config.schema import N_TARGET_WEIGHTS, Surroundings, TrainingRun
+from tunectl.config.search_schema import OneOrMany, Search
+from tunectl.config.section import Section
 
 _WIDTH = 100
 _PLAIN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
@@ -100,11 +95,13 @@ def _sections(model: type[Section]) -> Iterator[list[str]]:
 
 
 def _optuna_sections() -> Iterator[list[str]]:
-    yield next(_sections(Search))
+    study, failures, *_ = _sections(Search)
+    yield study
     width = max(map(len, SEED_SPACE)) + 1
     lines = [f"  {f'{key}:':{width}} {_flow(spec)}" for key, spec in SEED_SPACE.items()]
     yield [_comment(_SPACE_HEAD), f"{fields.SPACE}:", *lines]
     yield [_comment(_CONSTRAINTS_HEAD), "constraints: []"]
+    yield failures
     yield [_comment(_BASE_HEAD), f"{fields.BASE}: {{}}"]
 
 

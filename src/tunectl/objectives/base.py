@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from tunectl.artifacts.trial_dir import TrialDir
-from tunectl.config.schema import Direction, Runtime, TrainingRun, TrialConfig
+from tunectl.config.schema import Runtime, TrainingRun, TrialConfig
+from tunectl.config.search_schema import Direction
 from tunectl.errors import Problem
 
 

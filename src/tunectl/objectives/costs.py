@@ -10,7 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 
-from tunectl.config.schema import Direction
+from tunectl.config.search_schema import Direction
 
 COSTS: Mapping[str, Direction] = {
     "n_parameters": "minimize",

@@ -10,7 +10,8 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tunectl.config.schema import Direction, Runtime, TrainingRun
+from tunectl.config.schema import Runtime, TrainingRun
+from tunectl.config.search_schema import Direction
 from tunectl.errors import Problem
 from tunectl.objectives.base import ModelSize, Outcome, Rehearsal, TrialContext
 from tunectl.objectives.costs import COSTS

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from tunectl.config.schema import Choice, ParameterSpec, Scalar
+from tunectl.config.search_schema import Choice, ParameterSpec
+from tunectl.config.section import Scalar
 from tunectl.search.space import SearchSpace, distribution_of
 
 MOST_CORNERS = 2000

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tunectl.config.schema import Scalar
+from tunectl.config.section import Scalar
 
 EndState = Literal["complete", "pruned", "failed"]
 

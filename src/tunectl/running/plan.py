@@ -12,7 +12,8 @@ from typing import Any
 import optuna
 from optuna.samplers import RandomSampler
 
-from tunectl.config.schema import Scalar, Settings
+from tunectl.config.schema import Settings
+from tunectl.config.section import Scalar
 from tunectl.errors import Problem
 from tunectl.objectives.registry import find_objective
 from tunectl.running.plan_warnings import find_warnings, rehearsal_warnings

@@ -10,7 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tunectl.config.schema import Choice, Component, Scalar, Settings
+from tunectl.config.schema import Settings
+from tunectl.config.search_schema import Choice, Component
+from tunectl.config.section import Scalar
 from tunectl.config.wording import findings
 from tunectl.errors import Problem
 from tunectl.objectives.base import Objective, Rehearsable

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunectl.config.constraints import parse_constraint
-from tunectl.config.schema import Scalar, Settings, TrialConfig
+from tunectl.config.schema import Settings, TrialConfig
+from tunectl.config.section import Scalar
 from tunectl.errors import ObjectiveError
 from tunectl.objectives.base import ModelSize, Objective, Rehearsable, Rehearsal
 from tunectl.running.corners import bounds, corners

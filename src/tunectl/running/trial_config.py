@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tunectl.config.schema import Direction, Scalar, Settings, TrialConfig
+from tunectl.config.schema import Settings, TrialConfig
+from tunectl.config.search_schema import Direction
+from tunectl.config.section import Scalar
 from tunectl.objectives.base import Objective
 
 

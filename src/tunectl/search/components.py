@@ -19,7 +19,7 @@ import numpy as np
 from optuna.exceptions import ExperimentalWarning
 from pydantic import ValidationError
 
-from tunectl.config.schema import Component
+from tunectl.config.search_schema import Component
 from tunectl.errors import ConfigError, Problem
 from tunectl.search.arguments import fitting
 

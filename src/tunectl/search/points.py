@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from tunectl.config.schema import Scalar
+from tunectl.config.section import Scalar
 from tunectl.search.space import SearchSpace, grid_of
 
 Point = tuple[tuple[str, Scalar], ...]

@@ -11,7 +11,7 @@ from optuna.pruners import BasePruner
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from tunectl.config.schema import Component
+from tunectl.config.search_schema import Component
 from tunectl.search.components import Kind, make_component
 from tunectl.search.curves import chance_of_reaching
 

@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler, nsgaii
 from optuna.trial import FrozenTrial, TrialState
 
-from tunectl.config.schema import Choice, Component, ParameterSpec
+from tunectl.config.search_schema import Choice, Component, ParameterSpec
 from tunectl.errors import ConfigError, Problem
 from tunectl.search.components import Kind, make_component
 from tunectl.search.grid import LARGEST_GRID, GridSampler

@@ -22,7 +22,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from tunectl.config.schema import Choice, FloatRange, IntRange, ParameterSpec, Scalar
+from tunectl.config.search_schema import Choice, FloatRange, IntRange, ParameterSpec
+from tunectl.config.section import Scalar
 
 
 class Suggester(Protocol):

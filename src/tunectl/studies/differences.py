@@ -19,12 +19,14 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial
 
-from tunectl.config.schema import ParameterSpec, Settings
+from tunectl.config.schema import Settings
+from tunectl.config.search_schema import ParameterSpec
 from tunectl.search.space import describe, distribution_of
 from tunectl.studies.ranking import directions_of, metrics_of
 
 # Values of a training run that say nothing about its result.
 NEUTRAL = ("training.run_name", "training.num_workers")
+NOT_OF_THE_RUN = ("study", "failures", "runtime")
 RESULT_RUNTIME = ("precision",)
 
 
@@ -231,7 +233,7 @@ def _surroundings(
     for key in sorted({*then, *now} - tuned):
         if then.get(key) == now.get(key):
             continue
-        is_run = key.partition(".")[0] not in ("study", "runtime") and key not in NEUTRAL
+        is_run = key.partition(".")[0] not in NOT_OF_THE_RUN and key not in NEUTRAL
         matters = trials and (is_run or key.removeprefix("runtime.") in RESULT_RUNTIME)
         yield Difference(
             key=key,
@@ -255,6 +257,7 @@ def flat_values(settings: Settings) -> dict[str, object]:
     tree = {
         **settings.run.model_dump(mode="json"),
         "study": study,
+        "failures": settings.search.failures.model_dump(mode="json"),
         "runtime": settings.surroundings.runtime.model_dump(mode="json"),
     }
     return _flat(tree)

@@ -17,7 +17,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tunectl.config.constraints import parse_constraint
-from tunectl.config.schema import Scalar, Settings
+from tunectl.config.schema import Settings
+from tunectl.config.section import Scalar
 from tunectl.errors import SpaceMismatchError
 from tunectl.search.space import SearchSpace
 from tunectl.studies.differences import Grade, compare, flat_values

@@ -17,7 +17,9 @@ from optuna.distributions import FloatDistribution, IntDistribution
 
 from tunectl.config import fields
 from tunectl.config.constraints import Constraint, parse_constraint
-from tunectl.config.schema import Choice, IntRange, ParameterSpec, Scalar, Settings
+from tunectl.config.schema import Settings
+from tunectl.config.search_schema import Choice, IntRange, ParameterSpec
+from tunectl.config.section import Scalar
 from tunectl.config.wording import describe, number
 from tunectl.errors import Problem, StudyFileError, UsageError
 from tunectl.search.space import SearchSpace, distribution_of

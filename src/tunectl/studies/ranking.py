@@ -15,7 +15,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from tunectl.config.schema import Direction
+from tunectl.config.search_schema import Direction
 
 _T = TypeVar("_T")
 

@@ -25,7 +25,7 @@ from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
 
-from tunectl.config.schema import checked_study_name
+from tunectl.config.search_schema import checked_study_name
 from tunectl.errors import Problem, StorageError, StudyExistsError, StudyFileError, UsageError
 from tunectl.studies.lifecycle import SETTINGS_ATTR, study_names
 from tunectl.studies.portable import PortableStudy, local_time, position_of_choice

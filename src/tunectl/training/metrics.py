@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunectl.config.schema import Direction
+from tunectl.config.search_schema import Direction
 
 DIRECTIONS: Mapping[str, Direction] = {
     "val_mse": "minimize",

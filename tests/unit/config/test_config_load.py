@@ -290,9 +290,9 @@ def test_a_studys_name_must_be_fit_for_a_folder(tmp_path: Path, name: str) -> No
 
 
 def test_what_this_version_cannot_do_is_refused(tmp_path: Path) -> None:
-    problems = _problems(tmp_path, config="mlflow: {enabled: true}\nruntime: {workers: 2}\n")
+    problems = _problems(tmp_path, config="mlflow: {enabled: true}\n")
 
-    assert [p.key for p in problems] == ["mlflow.enabled", "runtime.workers"]
+    assert [p.key for p in problems] == ["mlflow.enabled"]
     assert "must be false, not true" in problems[0].message
 
 
@@ -487,3 +487,20 @@ def test_no_content_of_a_file_makes_the_program_fall_over(
         assert all(problem.file == name for problem in error.problems if problem.file)
     else:
         assert loaded.settings.run.training.epochs >= 1
+
+
+@pytest.mark.parametrize("written", ["0", "-1", "true", "many", "1.5", "[]"])
+def test_what_is_no_number_of_workers_is_refused_in_one_sentence(
+    tmp_path: Path, written: str
+) -> None:
+    (problem,) = _problems(tmp_path, config=f"runtime: {{workers: {written}}}\n")
+
+    assert problem.key == "runtime.workers"
+    assert "valid: 1 or more, or auto" in problem.message
+
+
+@pytest.mark.parametrize("written", [1, 7, "auto"])
+def test_workers_are_a_number_or_auto(tmp_path: Path, written: int | str) -> None:
+    runtime = _load(tmp_path, config=f"runtime: {{workers: {written}}}\n").settings.surroundings
+
+    assert runtime.runtime.workers == written

@@ -16,7 +16,7 @@ from optuna.distributions import (
 from pydantic import TypeAdapter
 
 from tunectl.config.overrides import Override, parse
-from tunectl.config.schema import ParameterSpec
+from tunectl.config.search_schema import ParameterSpec
 from tunectl.search.space import distribution_of
 
 

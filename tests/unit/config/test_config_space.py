@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tunectl.config.load import Loaded, load
-from tunectl.config.schema import Choice, FloatRange, IntRange
+from tunectl.config.search_schema import Choice, FloatRange, IntRange
 from tunectl.config.templates import SEED_SPACE, render
 from tunectl.errors import ConfigError, Problem
 

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from tunectl.config.load import load
-from tunectl.config.schema import Study, Surroundings, TrainingRun
+from tunectl.config.schema import Surroundings, TrainingRun
+from tunectl.config.search_schema import Study
 from tunectl.config.templates import SEED_SPACE, render
 
 ROOT = Path(__file__).parents[3]

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from tunectl.artifacts.study_dir import ProjectTree
-from tunectl.config.schema import Direction, Search, Settings, Surroundings, TrainingRun
+from tunectl.config.schema import Settings, Surroundings, TrainingRun
+from tunectl.config.search_schema import Direction, Search
 from tunectl.errors import NoTrialSucceededError, Problem, StorageError
 from tunectl.objectives.base import Outcome, TrialContext
 from tunectl.running.coordinator import RunReport, run_study

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tunectl.config.schema import Direction, Runtime, Settings, TrainingRun
+from tunectl.config.schema import Runtime, Settings, TrainingRun
+from tunectl.config.search_schema import Direction
 from tunectl.errors import DeviceError, ObjectiveError, Problem
 from tunectl.objectives import registry
 from tunectl.objectives.base import ModelSize, Outcome, Rehearsal, TrialContext

@@ -15,7 +15,7 @@ from optuna.distributions import IntDistribution
 from optuna.pruners import PatientPruner
 from optuna.trial import TrialState, create_trial
 
-from tunectl.config.schema import Component, Direction
+from tunectl.config.search_schema import Component, Direction
 from tunectl.errors import ConfigError
 from tunectl.search.pruners import PRUNERS, PFLPruner, make_pruner
 

@@ -11,7 +11,8 @@ import pytest
 from optuna.trial import TrialState
 
 from tunectl.artifacts.study_dir import ProjectTree
-from tunectl.config.schema import Component, Direction, Search, Settings, TrainingRun
+from tunectl.config.schema import Settings, TrainingRun
+from tunectl.config.search_schema import Component, Direction, Search
 from tunectl.errors import ConfigError, Problem
 from tunectl.objectives.base import Outcome, TrialContext
 from tunectl.running.coordinator import run_study

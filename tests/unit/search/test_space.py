@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunectl.config.schema import Search
+from tunectl.config.search_schema import Search
 from tunectl.search.space import SearchSpace, describe, distribution_of, grid_of
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import optuna
 import pytest
 
-from tunectl.config.schema import Scalar, Settings
+from tunectl.config.schema import Settings
+from tunectl.config.section import Scalar
 from tunectl.errors import StudyFileError, UsageError
 from tunectl.search.space import SearchSpace
 from tunectl.studies.budget import Budget, Claim, Claims
