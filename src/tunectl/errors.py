@@ -3,6 +3,7 @@
     TunectlError                    1   it failed
     ├── ObjectiveError              1   a trial's objective failed (the study goes on)
     ├── NoTrialSucceededError       1   every trial of this call failed
+    ├── OutputError                 1   standard output cannot be written
     ├── UsageError                  2   wrong usage
     │   ├── ProblemsError           2   carries every Problem at once
     │   │   ├── ConfigError         2   the three files and the overrides
@@ -61,6 +62,10 @@ class ObjectiveError(TunectlError):
 
 class NoTrialSucceededError(TunectlError):
     """Trials ran in this call and none of them succeeded."""
+
+
+class OutputError(TunectlError):
+    """Standard output cannot be written."""
 
 
 class UsageError(TunectlError):

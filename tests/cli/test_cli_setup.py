@@ -107,7 +107,7 @@ def test_a_closed_pipe_ends_even_help_quietly(tmp_path: Path) -> None:
     finally:
         os.close(writer)
 
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_init_writes_three_commented_files_and_never_overwrites(tmp_path: Path) -> None:

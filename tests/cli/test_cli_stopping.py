@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from cli_project import Project, environment_with, small_project, wait_for_file, wait_until
+from cli_project import (
+    TUNECTL,
+    Project,
+    environment_with,
+    small_project,
+    wait_for_file,
+    wait_until,
+)
 
 EPOCHS = 40
 LONG = f"""\
@@ -148,3 +155,41 @@ def test_a_command_that_only_reads_ends_quietly_when_told_to(
         result = end(process, number)
 
     assert result == (code, "")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
+)
+def test_a_signal_while_the_program_is_still_being_loaded_ends_it_quietly(
+    number: signal.Signals, code: int
+) -> None:
+    program = """
+import os, sys
+
+class Signalled:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[2]:
+            os.kill(os.getpid(), int(sys.argv[1]))
+
+sys.meta_path.insert(0, Signalled())
+from tunectl.__main__ import main
+main()
+"""
+    for first_import in ("tunectl.cli.app", "typer", "tunectl.cli.signals"):
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(int(number)), first_import],
+            env=environment_with({}),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
+
+
+def test_the_package_can_be_run_as_the_command_can() -> None:
+    version = [
+        subprocess.run([*command, "--version"], capture_output=True, text=True, check=True).stdout
+        for command in ([TUNECTL], [sys.executable, "-m", "tunectl"])
+    ]
+    assert version[0] == version[1]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +18,7 @@ from tunectl.cli.options import flag, option
 from tunectl.cli.render import stderr
 from tunectl.cli.session import Session
 from tunectl.cli.signals import Terminated, set_up_signals
+from tunectl.cli.streams import set_up_streams
 from tunectl.errors import ProblemsError, StorageError, TunectlError
 
 app = typer.Typer(
@@ -78,24 +79,24 @@ def root(
     set_up_logging(verbosity=verbose, quiet=quiet)
 
 
-def main() -> None:
-    """Run the program and exit with the contract's code."""
-    sys.exit(run())
-
-
 def run() -> int:
     """Run the program; return its exit code."""
     set_up_signals()
-    _accept_all_characters()
+    set_up_streams()
+    code = _ended(lambda: app(args=hoist_globals(sys.argv[1:])))
+    return _ended(sys.stdout.flush) or code
+
+
+def _ended(do: Callable[[], object]) -> int:
+    """Do something; report what it raises, and return the exit code that this means."""
     try:
-        app(args=hoist_globals(sys.argv[1:]))
+        do()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except TunectlError as error:
-        _report(error)
-        return error.exit_code
     except Terminated as end:
         return end.exit_code
+    except KeyboardInterrupt:
+        return 130
     except Exception as error:
         translated = _translated(error)
         _report(translated)
@@ -133,13 +134,6 @@ def hoist_globals(arguments: list[str]) -> list[str]:
         else:
             rest.append(argument)
     return [*first, *rest]
-
-
-def _accept_all_characters() -> None:
-    """Print a question mark for what the terminal's character set does not have, and go on."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
 
 
 def _report(error: Exception) -> None:

@@ -5,7 +5,6 @@ Results go to standard output, everything else to standard error.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -34,32 +33,15 @@ GRADE_STYLES = {"safe": "green", "degrades the sampler": "yellow", "impossible":
 PIPE_WIDTH = 200
 
 
-class ResultsConsole(Console):
-    """A console whose reader may go away, as `head` does, without that being a failure."""
-
-    def on_broken_pipe(self) -> None:
-        """End the program quietly."""
-        close_pipe()
-
-
 def stdout() -> Console:
     """Return the console of results."""
-    return ResultsConsole(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
-
-
-class Messages(Console):
-    """Standard error; when nobody reads it any more, what is said there is dropped."""
-
-    def on_broken_pipe(self) -> None:
-        """Go on without a reader: a study must not end because its log was closed."""
-        self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
 
 
 def stderr() -> Console:
     """Return the console of everything else."""
     width = None if sys.stderr.isatty() else PIPE_WIDTH
-    return Messages(stderr=True, width=width, highlight=False)
+    return Console(stderr=True, width=width, highlight=False)
 
 
 def print_json(document: object) -> None:
@@ -68,30 +50,17 @@ def print_json(document: object) -> None:
 
 
 def emit(text: str) -> None:
-    """Write plain text to standard output; a closed pipe ends the program quietly."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        close_pipe()
+    """Write plain text to standard output."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def show(*renderables: Any) -> None:
-    """Print Rich renderables to standard output; a closed pipe ends the program quietly."""
+    """Print Rich renderables to standard output."""
     console = stdout()
-    try:
-        for renderable in renderables:
-            console.print(renderable)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        close_pipe()
-
-
-def close_pipe() -> None:
-    """Leave quietly when the reader has gone, as `head` does."""
-    # Python flushes standard output once more at exit, which must not fail either.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    raise SystemExit(0)
+    for renderable in renderables:
+        console.print(renderable)
+    sys.stdout.flush()
 
 
 def number(value: float | None) -> str:

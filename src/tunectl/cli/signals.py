@@ -29,10 +29,11 @@ class Terminated(BaseException):
 
 
 def set_up_signals() -> None:
-    """Let SIGTERM and SIGHUP raise `Terminated`; SIGINT raises KeyboardInterrupt as always."""
-    signal.signal(signal.SIGTERM, _terminate)
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup asked for just that
-        signal.signal(signal.SIGHUP, _terminate)
+    """Let SIGTERM and SIGHUP raise `Terminated`, and SIGINT KeyboardInterrupt."""
+    for number in STOPPING:
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a shell's background job
+            interrupt = number == signal.SIGINT
+            signal.signal(number, signal.default_int_handler if interrupt else _terminate)
     sys.unraisablehook = _unraisable
 
 
