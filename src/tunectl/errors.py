@@ -3,6 +3,7 @@
     TunectlError                    1   it failed
     ├── ObjectiveError              1   a trial's objective failed (the study goes on)
     ├── NoTrialSucceededError       1   every trial of this call failed
+    ├── WorkerError                 1   worker processes die before they begin a trial
     ├── OutputError                 1   standard output cannot be written
     ├── UsageError                  2   wrong usage
     │   ├── ProblemsError           2   carries every Problem at once
@@ -62,6 +63,10 @@ class ObjectiveError(TunectlError):
 
 class NoTrialSucceededError(TunectlError):
     """Trials ran in this call and none of them succeeded."""
+
+
+class WorkerError(TunectlError):
+    """Worker processes die before they have begun a trial."""
 
 
 class OutputError(TunectlError):

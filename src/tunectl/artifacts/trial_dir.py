@@ -154,6 +154,11 @@ class TrialDir:
             return {}
         return info if isinstance(info, dict) else {}
 
+    def newest_checkpoint(self) -> str | None:
+        """Return the name of the newest checkpoint, None where there is none."""
+        names = (file.name for file in self.checkpoints_dir.glob("[!.]*"))
+        return max(names, default=None)
+
     def last_sign_s(self) -> float | None:
         """Return when something was last written here, in seconds since 1970; None for nothing."""
         files = (self.config_file, self.log_file, *self.checkpoints_dir.glob("*"))

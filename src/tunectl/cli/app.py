@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from tunectl import __version__
-from tunectl.cli import results, study, study_changes, study_files, trial, tune, upkeep
+from tunectl.cli import results, study, study_changes, study_files, trial, tune, upkeep, worker
 from tunectl.cli.logs import set_up_logging, shows_details
 from tunectl.cli.options import flag, option
 from tunectl.cli.render import stderr
@@ -31,6 +31,7 @@ app = typer.Typer(
 )
 upkeep.register(app)
 tune.register(app)
+worker.register(app)
 results.register(app)
 study_changes.register(study.app)
 study_files.register(study.app)

@@ -31,6 +31,11 @@ def option(*names: str, help: str, also: tuple[str, ...] = (), **more: Any) -> A
     return typer.Option(*names, help=help, envvar=[variable, *also], show_envvar=False, **more)
 
 
+def workers_of(text: str | None) -> int | str | None:
+    """Return what `--workers` says; whether it is valid is the schema's to say."""
+    return int(text) if text is not None and text.strip().isdecimal() else text
+
+
 class Mismatch(StrEnum):
     """What to do when the stored search space differs from today's."""
 
@@ -87,6 +92,22 @@ TimeoutOption = Annotated[
         min=0.0,
         rich_help_panel=BUDGET_PANEL,
         help="After this time the running trial leaves a checkpoint and the call ends.",
+    ),
+]
+WorkersOption = Annotated[
+    str | None,
+    option(
+        "--workers",
+        metavar="N|auto",
+        help="Processes that run trials, instead of runtime.workers; auto tries out how many.",
+    ),
+]
+DeviceOption = Annotated[
+    str | None,
+    option(
+        "--device",
+        metavar="NAME",
+        help="cpu, cuda, cuda:INDEX, mps or auto, instead of runtime.device.",
     ),
 ]
 ConfigOption = Annotated[

@@ -15,7 +15,14 @@ from rich.table import Column
 from rich.text import Text
 
 from tunectl.cli.render import STATE_STYLES, duration, number
-from tunectl.running.events import EpochEnded, Event, StudyStarted, TrialEnded, TrialStarted
+from tunectl.running.events import (
+    EpochEnded,
+    Event,
+    StudyStarted,
+    TrialEnded,
+    TrialStarted,
+    WorkerLost,
+)
 
 
 def follow(
@@ -59,13 +66,15 @@ class LineProgress:
             self._done += 1
             line = Text(f"[{self._done}/{max(self._planned, self._done)}] ")
             self._say(line + ended_text(event, self._metric))
+        elif isinstance(event, WorkerLost):
+            self._say(lost_text(event))
 
     def _say(self, line: Text) -> None:
         self._console.print(line, soft_wrap=True)
 
 
 class LiveProgress:
-    """Two bars, all trials and the running one's epochs; finished trials scroll by above them.
+    """A bar for all trials and one for each that runs; finished trials scroll by above them.
 
     Args:
         console: The terminal.
@@ -84,13 +93,15 @@ class LiveProgress:
         self._metric = "value"
         self._best: float | None = None
         self._durations_s: list[float] = []
+        self._workers = 1
         self._study: TaskID | None = None
-        self._trial: TaskID | None = None
+        self._trials: dict[int, TaskID] = {}
 
     def __call__(self, event: Event) -> None:
         """Move the bars."""
         if isinstance(event, StudyStarted):
             self._metric, self._best = event.metrics[0], event.best_value
+            self._workers = event.workers
             self.progress.console.print(Text(started_text(event)))
             self._study = self.progress.add_task("study", total=event.planned, note="")
         elif isinstance(event, TrialStarted):
@@ -99,22 +110,28 @@ class LiveProgress:
             self._move(event)
         elif isinstance(event, TrialEnded):
             self._end(event)
+        elif isinstance(event, WorkerLost):
+            self._drop(event.number)
+            self.progress.console.print(lost_text(event))
 
     def _start(self, event: TrialStarted) -> None:
         again = " (taken up again)" if event.adopted else ""
         name = f"trial {event.number}{again}"
-        self._trial = self.progress.add_task(name, total=event.epochs or 0, note="")
+        self._drop(event.number)
+        self._trials[event.number] = self.progress.add_task(name, total=event.epochs or 0, note="")
         self._note_study()
 
     def _move(self, event: EpochEnded) -> None:
-        if self._trial is not None:
+        if event.number in self._trials:
             note = f"{self._metric} {number(event.value)}"
-            self.progress.update(self._trial, completed=event.epoch, note=note)
+            self.progress.update(self._trials[event.number], completed=event.epoch, note=note)
+
+    def _drop(self, trial: int | None) -> None:
+        if trial in self._trials:
+            self.progress.remove_task(self._trials.pop(trial))
 
     def _end(self, event: TrialEnded) -> None:
-        if self._trial is not None:
-            self.progress.remove_task(self._trial)
-            self._trial = None
+        self._drop(event.number)
         if event.is_best:
             self._best = event.value
         self._durations_s.append(event.duration_s)
@@ -130,7 +147,7 @@ class LiveProgress:
         task = next(one for one in self.progress.tasks if one.id == self._study)
         if self._durations_s and task.total:
             mean_s = sum(self._durations_s) / len(self._durations_s)
-            left_s = mean_s * max(0.0, task.total - task.completed)
+            left_s = mean_s * max(0.0, task.total - task.completed) / self._workers
             finish = time.strftime("%H:%M", time.localtime(time.time() + left_s))
             note += f", about {duration(left_s)} left (until {finish})"
         self.progress.update(self._study, note=note)
@@ -142,7 +159,8 @@ def started_text(event: StudyStarted) -> str:
     trials = "1 trial" if event.planned == 1 else f"{event.planned} trials"
     pairs = zip(event.directions, event.metrics, strict=True)
     goal = ", ".join(f"{direction} {metric}" for direction, metric in pairs)
-    return f"study {event.study}: {trials} to run, {goal}{best}"
+    workers = f" by {event.workers} workers" if event.workers > 1 else ""
+    return f"study {event.study}: {trials} to run{workers}, {goal}{best}"
 
 
 def ended_text(event: TrialEnded, metric: str) -> Text:
@@ -158,3 +176,9 @@ def ended_text(event: TrialEnded, metric: str) -> Text:
     if event.error:
         line.append(f"  {event.error}", style="red")
     return line
+
+
+def lost_text(event: WorkerLost) -> Text:
+    """Return the line of a worker that is gone."""
+    what = "" if event.number is None else f"; trial {event.number} is taken up again"
+    return Text(f"worker {event.worker} was lost: {event.reason}{what}", style="yellow")

@@ -5,6 +5,7 @@ It parses nothing and prints nothing; it turns options into objects of the rooms
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -107,8 +108,7 @@ def load_settings(
     files = Files(**{name: path for name, path in given.items() if path is not None})
     loaded = load(session.project, files=files, overrides=overrides)
     _apply_log_level(session, loaded.settings.surroundings)
-    wanted = {key: value for key, value in (options or {}).items() if value is not None}
-    return _with_options(loaded, wanted) if wanted else loaded
+    return dataclasses.replace(loaded, settings=with_options(loaded.settings, options or {}))
 
 
 def name_and_overrides(
@@ -227,22 +227,31 @@ ROOTS = {
 }
 
 
-def _with_options(loaded: Loaded, options: Mapping[str, Any]) -> Loaded:
-    """Put options over what the files say, validated like them."""
-    import dataclasses
+def with_options(settings: Settings, options: Mapping[str, Any]) -> Settings:
+    """Put options over what files or a stored study say, validated like them.
 
+    Args:
+        settings: What they say.
+        options: Dotted key → value of an option; None where it was not given.
+
+    Raises:
+        ConfigError: with every problem at once.
+    """
     from tunectl.config.schema import Settings
 
-    settings, tree = loaded.settings, loaded.settings.model_dump()
+    given = {key: value for key, value in options.items() if value is not None}
+    if not given:
+        return settings
+    tree = settings.model_dump()
     problems: list[Problem] = []
-    for key, value in options.items():
+    for key, value in given.items():
         section, leaf = key.split(".")
         tree[ROOTS[section]][section][leaf] = value
         model = type(getattr(getattr(settings, ROOTS[section]), section))
         problems += _problems_of(model, tree[ROOTS[section]][section], section)
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
-    return dataclasses.replace(loaded, settings=Settings.model_validate(tree))
+    return Settings.model_validate(tree)
 
 
 def _problems_of(model: type[Section], values: Mapping[str, Any], section: str) -> list[Problem]:

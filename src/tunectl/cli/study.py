@@ -10,6 +10,7 @@ from rich.text import Text
 
 from tunectl.cli.options import (
     ConfigOption,
+    DeviceOption,
     JsonOption,
     Mismatch,
     NTrialsOption,
@@ -21,7 +22,9 @@ from tunectl.cli.options import (
     StudyArgument,
     TimeoutOption,
     UntilOption,
+    WorkersOption,
     flag,
+    workers_of,
 )
 from tunectl.cli.render import emit, fields, overview_table, print_json, show, states_text
 from tunectl.cli.session import (
@@ -31,6 +34,7 @@ from tunectl.cli.session import (
     name_and_overrides,
     open_store,
     session_of,
+    with_options,
 )
 from tunectl.errors import StorageError, UsageError
 
@@ -88,6 +92,8 @@ def resume(
     n_trials: NTrialsOption = None,
     until: UntilOption = None,
     timeout: TimeoutOption = None,
+    workers: WorkersOption = None,
+    device: DeviceOption = None,
     storage: StorageOption = None,
 ) -> None:
     """Take up an existing study from its stored configuration; no YAML file is needed."""
@@ -98,6 +104,9 @@ def resume(
     session = session_of(context)
     store = open_store(session, storage)
     study, settings = reopen_study(choose_study(store, name), store.url)
+    settings = with_options(
+        settings, {"runtime.workers": workers_of(workers), "runtime.device": device}
+    )
     refuse_stored_problems(session, settings)
     check_machine(settings, store.tree)
     budget = budget_of(settings, n_trials, until)

@@ -13,6 +13,7 @@ from rich.text import Text
 from tunectl.cli.mismatch import open_or_ask
 from tunectl.cli.options import (
     ConfigOption,
+    DeviceOption,
     Mismatch,
     NTrialsOption,
     OnMismatchOption,
@@ -22,8 +23,10 @@ from tunectl.cli.options import (
     StorageOption,
     TimeoutOption,
     UntilOption,
+    WorkersOption,
     flag,
     option,
+    workers_of,
 )
 from tunectl.cli.render import best_view, front_view, show, states_text, stderr, target_table
 from tunectl.cli.session import (
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from tunectl.config.load import Loaded
     from tunectl.config.schema import Settings
     from tunectl.reports.summary import StudySummary
+    from tunectl.running.coordinator import RunReport
     from tunectl.running.launch import Findings
     from tunectl.studies.budget import Budget
 
@@ -64,22 +68,12 @@ def tune(
         str | None, option("--study", metavar="NAME", help="The study, instead of study.name.")
     ] = None,
     storage: StorageOption = None,
-    workers: Annotated[
-        int | None,
-        option("--workers", metavar="N", min=1, help="Worker processes (this version runs one)."),
-    ] = None,
+    workers: WorkersOption = None,
     seed: Annotated[
         int | None,
         option("--seed", metavar="N", min=0, help="The sampler's seed, instead of study.seed."),
     ] = None,
-    device: Annotated[
-        str | None,
-        option(
-            "--device",
-            metavar="NAME",
-            help="cpu, cuda, cuda:INDEX, mps or auto, instead of runtime.device.",
-        ),
-    ] = None,
+    device: DeviceOption = None,
     fresh: Annotated[
         bool,
         flag(
@@ -112,7 +106,7 @@ def tune(
             "study.seed": seed,
             "storage.url": storage,
             "runtime.device": device,
-            "runtime.workers": workers,
+            "runtime.workers": workers_of(workers),
         },
     )
     budget = budget_of(loaded.settings, n_trials, until)
@@ -183,6 +177,21 @@ def run_and_report(
 ) -> None:
     """Run trials, keep summaries and links up to date, and say how it ended.
 
+    Raises: as `run_trials`.
+    """
+    _show_end(session, store, run_trials(session, store, study, settings, budget, timeout_s))
+
+
+def run_trials(
+    session: Session,
+    store: Store,
+    study: optuna.Study,
+    settings: Settings,
+    budget: Budget,
+    timeout_s: float | None,
+) -> StudySummary:
+    """Run trials and keep summaries and links up to date.
+
     Raises:
         typer.Exit: 130 or 143 when told to stop.
         NoTrialSucceededError: every trial failed.
@@ -192,11 +201,11 @@ def run_and_report(
     from tunectl.running.coordinator import run_study
     from tunectl.running.events import Event, TrialEnded
     from tunectl.running.launch import furnish
+    from tunectl.running.staffing import staff
 
     if timeout_s is not None and not timeout_s >= 0:
         raise UsageError(f"--timeout takes seconds, not {timeout_s}")
-    console = stderr()
-    display, observer = follow(console, quiet=session.quiet)
+    display, observer = follow(stderr(), quiet=session.quiet)
 
     def project_to_disk(event: Event) -> None:
         if isinstance(event, TrialEnded):
@@ -205,8 +214,9 @@ def run_and_report(
     observers = (observer, project_to_disk)
     try:
         with stopping_gently() as told, display:
+            executor, settings = staff(settings, store.tree)
             place = furnish(study, settings, store.tree, store.url, observers, told)
-            report = run_study(place, budget, timeout_s)
+            report = run_study(place, budget, timeout_s, executor)
     except BaseException as end:
         with suppress(TunectlError):  # what ended it is what the user must read
             refresh(study, store.tree, store.shown_url)
@@ -218,11 +228,16 @@ def run_and_report(
     if told():
         _say_how_to_go_on(session, store, study.study_name)
         raise typer.Exit(told.exit_code)
+    _say_why_it_ended(session, report)
+    return summary
+
+
+def _say_why_it_ended(session: Session, report: RunReport) -> None:
+    """Name an end that is not the budget's."""
     if report.exhausted and not session.quiet:
-        console.print(Text("every point of the search space has been visited"))
+        stderr().print(Text("every point of the search space has been visited"))
     if report.timed_out:
-        console.print(Text("the time is over; the study can go on at any time"))
-    _show_end(session, store, summary)
+        stderr().print(Text("the time is over; the study can go on at any time"))
 
 
 def _say_how_to_go_on(session: Session, store: Store, name: str) -> None:

@@ -196,3 +196,19 @@ class Rehearsable(Protocol):
         Raises:
             ObjectiveError: memory ran out.
         """
+
+    def rate(
+        self, run: TrainingRun, runtime: Runtime, project: Path, device: str, seconds: float
+    ) -> float:
+        """Train for a while and forget it; return the training steps per second.
+
+        Args:
+            run: A configuration without misfits.
+            runtime: Precision, determinism and threads.
+            project: The project folder.
+            device: The device to run on, as PyTorch names it.
+            seconds: How long, reading the data not counted.
+
+        Raises:
+            ObjectiveError: memory ran out.
+        """

@@ -79,6 +79,14 @@ class FlowCnn:
         finally:
             release_memory()
 
+    def rate(
+        self, run: TrainingRun, runtime: Runtime, project: Path, device: str, seconds: float
+    ) -> float:
+        """Return the training steps per second; see `Rehearsable.rate`."""
+        from tunectl.objectives.flow_cnn_rehearsal import measure_rate
+
+        return measure_rate(run, runtime, project, device, seconds)
+
     def run(self, context: TrialContext) -> Outcome:
         """Run one trial to its end and leave its results in its directory.
 

@@ -88,6 +88,24 @@ def rehearse(run: TrainingRun, runtime: Runtime, project: Path, device: str) -> 
             )
 
 
+def measure_rate(
+    run: TrainingRun, runtime: Runtime, project: Path, device: str, seconds: float
+) -> float:
+    """Train for a while; see `Rehearsable.rate`."""
+    settings = torch_settings(
+        device, deterministic=runtime.deterministic, threads=runtime.threads_per_worker
+    )
+    with settings, memory_errors(device):
+        data, split, architecture = prepare_data(run, project, device)
+        positions = run.training.batch_size * math.prod(data.input_shape[1:])
+        kind = torch.device(device).type
+        with convolutions_for(kind, positions, precision=runtime.precision):
+            state = start_training(architecture, run.training, device)
+            steps = _Steps(run, runtime, data, split, state)
+            steps.take()  # the first one loads libraries
+            return steps.rate(seconds)
+
+
 class _Steps:
     """Training steps on the first batch of the first epoch.
 
@@ -131,6 +149,14 @@ class _Steps:
             self.take()
             times_s.append(time.perf_counter() - start)
         return statistics.median(times_s)
+
+    def rate(self, seconds: float) -> float:
+        """Return the steps per second over a time."""
+        start, count = time.perf_counter(), 0
+        while time.perf_counter() - start < seconds:
+            self.take()
+            count += 1
+        return count / (time.perf_counter() - start)
 
     def evaluate(self) -> tuple[float, tuple[int, ...]]:
         """Return the seconds of a validation, and the shape of what a batch gives."""

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import collections
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tunectl.errors import NoTrialSucceededError, StorageError
-from tunectl.objectives.base import TrialInterrupted
-from tunectl.running.events import StudyStarted, TrialEnded
-from tunectl.running.worker import Workplace, rewrite_stale_infos, run_trial
-from tunectl.studies.budget import Budget, Claims, Nothing
+from tunectl.errors import NoTrialSucceededError
+from tunectl.running.events import Event, StudyStarted, TrialEnded
+from tunectl.running.executors.base import Executor
+from tunectl.running.executors.inline import Inline
+from tunectl.running.worker import Workplace, rewrite_stale_infos
+from tunectl.studies.budget import Budget, planned_trials
 from tunectl.studies.ranking import best_trial, directions_of, first_value, metrics_of
-from tunectl.studies.recovery import claim_lock
 from tunectl.studies.storage import storage_errors
-
-# A study whose trials fail one after another is hopeless; stop before the night is over.
-MAX_CONSECUTIVE_FAILURES = 5
-POLL_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,52 +32,90 @@ class RunReport:
     exhausted: bool = False
 
 
-def run_study(place: Workplace, budget: Budget, timeout_s: float | None = None) -> RunReport:
+def run_study(
+    place: Workplace,
+    budget: Budget,
+    timeout_s: float | None = None,
+    executor: Executor | None = None,
+) -> RunReport:
     """Run trials until the budget is met.
 
     Args:
         place: The study and its surroundings.
         budget: How many trials.
-        timeout_s: After so many seconds the running trial leaves a checkpoint and stops.
+        timeout_s: After so many seconds running trials leave a checkpoint and stop.
+        executor: What runs them; by default this process does.
 
     Returns:
         The trials that were brought to an end.
 
     Raises:
         NoTrialSucceededError: all trials of this call failed, or too many in a row did.
-        StorageError: the database or the disk failed; the running trial can be taken up again.
+        StorageError: the database or the disk failed; running trials can be taken up again.
     """
     deadline = time.monotonic() + timeout_s if timeout_s is not None else float("inf")
+    executor = executor or Inline()
+    tally = Tally(place.settings.search.failures.max_consecutive_failures)
     told = place.should_stop
-    place = replace(place, should_stop=lambda: told() or time.monotonic() >= deadline)
-    claims = _open_claims(place, budget)
-    _announce(place, claims)
-    ended: list[TrialEnded] = []
-    exhausted = False
-    while not place.should_stop():
-        with storage_errors(place.storage_url), claims.next() as claim:
-            if isinstance(claim, Nothing):
-                if not claim.wait:
-                    exhausted = claim.exhausted
-                    break
-                time.sleep(POLL_S)
-                continue
-            try:
-                ended.append(run_trial(place, claim))
-            except TrialInterrupted:
-                break
-        _stop_if_hopeless(ended)
-    if not place.should_stop():
-        _check_success(ended)
-    timed_out = time.monotonic() >= deadline
-    return RunReport(ended=tuple(ended), timed_out=timed_out, exhausted=exhausted)
+
+    def should_stop() -> bool:
+        return told() or tally.is_hopeless or time.monotonic() >= deadline
+
+    place = replace(place, should_stop=should_stop, observers=(*place.observers, tally))
+    _announce(place, budget, executor.n_workers)
+    exhausted = executor.run(place, budget)
+    tally.check(stopped_early=should_stop())
+    return RunReport(
+        ended=tuple(tally.ended), timed_out=time.monotonic() >= deadline, exhausted=exhausted
+    )
 
 
-def _announce(place: Workplace, claims: Claims) -> None:
+class Tally:
+    """Counts how trials end, as an observer, and knows when there is no hope.
+
+    Args:
+        most_failures: Failed trials in a row that are too many; None for any number.
+    """
+
+    def __init__(self, most_failures: int | None) -> None:
+        self.ended: list[TrialEnded] = []
+        self._most_failures = most_failures
+
+    def __call__(self, event: Event) -> None:
+        """Take down the end of a trial."""
+        if isinstance(event, TrialEnded):
+            self.ended.append(event)
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether the last trials all failed: stop before the night is over."""
+        if self._most_failures is None or len(self.ended) < self._most_failures:
+            return False
+        return all(one.state == "failed" for one in self.ended[-self._most_failures :])
+
+    def check(self, *, stopped_early: bool) -> None:
+        """Raise if nothing came of the call.
+
+        Args:
+            stopped_early: Whether it was stopped, so that its trials say little.
+
+        Raises:
+            NoTrialSucceededError: too many trials failed in a row, or all did.
+        """
+        if self.is_hopeless:
+            last = self.ended[-(self._most_failures or 0) :]
+            raise NoTrialSucceededError(
+                f"stopped: {len(last)} trials failed one after another\n{_reasons(last)}"
+            )
+        if not stopped_early and self.ended and all(one.state == "failed" for one in self.ended):
+            raise NoTrialSucceededError(f"no trial succeeded\n{_reasons(self.ended)}")
+
+
+def _announce(place: Workplace, budget: Budget, n_workers: int) -> None:
     """Make what the last call left true, and tell the observers what is to come."""
     with storage_errors(place.storage_url):
         rewrite_stale_infos(place)
-        planned, best = claims.remaining(), best_trial(place.study)
+        planned, best = planned_trials(place.study, budget), best_trial(place.study)
     place.tell(
         StudyStarted(
             study=place.study.study_name,
@@ -88,40 +123,12 @@ def _announce(place: Workplace, claims: Claims) -> None:
             directions=directions_of(place.study),
             planned=planned,
             best_value=first_value(best) if best else None,
+            workers=n_workers,
         )
     )
 
 
-def _open_claims(place: Workplace, budget: Budget) -> Claims:
-    lock_file = claim_lock(place.storage_url, place.tree.study(place.study.study_name))
-    place.tree.make_outputs_root()  # find out now, not after a trial has been asked for
-    try:
-        lock_file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot write to {error.filename}: {error.strerror}") from error
-    return Claims(
-        place.study,
-        budget,
-        project=place.tree.project,
-        outputs_root=place.tree.outputs_root,
-        lock_file=lock_file,
-    )
-
-
-def _stop_if_hopeless(ended: list[TrialEnded]) -> None:
-    last = ended[-MAX_CONSECUTIVE_FAILURES:]
-    if len(last) == MAX_CONSECUTIVE_FAILURES and all(one.state == "failed" for one in last):
-        raise NoTrialSucceededError(
-            f"stopped: {len(last)} trials failed one after another\n{_reasons(last)}"
-        )
-
-
-def _check_success(ended: list[TrialEnded]) -> None:
-    if ended and all(one.state == "failed" for one in ended):
-        raise NoTrialSucceededError(f"no trial succeeded\n{_reasons(ended)}")
-
-
-def _reasons(failed: list[TrialEnded]) -> str:
+def _reasons(failed: Sequence[TrialEnded]) -> str:
     counts = collections.Counter(one.error or "unknown" for one in failed)
     lines = [f"  {count} × {reason}" for reason, count in counts.most_common()]
     return "\n".join(

@@ -25,6 +25,7 @@ class StudyStarted:
         directions: `minimize` or `maximize` for each.
         planned: Trials that this call is to bring to an end, as far as is known at the start.
         best_value: Best value of the first metric so far, None while there is none.
+        workers: Trials that run at the same time.
     """
 
     study: str
@@ -32,6 +33,7 @@ class StudyStarted:
     directions: Sequence[str]
     planned: int
     best_value: float | None
+    workers: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,5 +95,20 @@ class TrialEnded:
     is_best: bool
 
 
-Event = StudyStarted | TrialStarted | EpochEnded | TrialEnded
+@dataclass(frozen=True, kw_only=True)
+class WorkerLost:
+    """A worker process is gone that was not told to go.
+
+    Args:
+        worker: Its place among the workers, counted from 1.
+        number: The trial that it ran, None where it ran none.
+        reason: How it ended, a few words.
+    """
+
+    worker: int
+    number: int | None
+    reason: str
+
+
+Event = StudyStarted | TrialStarted | EpochEnded | TrialEnded | WorkerLost
 Observer = Callable[[Event], None]

@@ -99,8 +99,18 @@ def furnish(
     url: str,
     observers: Sequence[Observer] = (),
     should_stop: Callable[[], bool] = lambda: False,
+    device: str | None = None,
 ) -> Workplace:
     """Return the workplace of a study on this machine.
+
+    Args:
+        study: The study, with its sampler and pruner.
+        settings: What its trials run with.
+        tree: Where things are written.
+        url: The database's URL.
+        observers: Told of everything that happens.
+        should_stop: Whether the program has been told to stop.
+        device: Instead of `runtime.device`.
 
     Raises:
         DeviceError: the device asked for is not on this machine.
@@ -112,7 +122,7 @@ def furnish(
         settings=settings,
         tree=tree,
         objective=find_objective(settings.run.objective),
-        device=resolve_device(settings.surroundings.runtime.device),
+        device=resolve_device(device or settings.surroundings.runtime.device),
         storage_url=url,
         observers=observers,
         should_stop=should_stop,

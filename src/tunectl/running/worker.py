@@ -104,6 +104,26 @@ def run_trial(place: Workplace, claim: Claim) -> TrialEnded:
     return ended
 
 
+def fail_trial(place: Workplace, claim: Claim, reason: str) -> TrialEnded:
+    """Store a claimed trial as failed, without running it.
+
+    Args:
+        place: The study and its surroundings.
+        claim: The trial, its directory locked.
+        reason: Why, one sentence without a full stop.
+
+    Raises:
+        StorageError: the database or the disk failed; the trial stays running.
+    """
+    trial, directory = claim.trial, claim.directory
+    with _trial_log(directory) as trial_log:
+        trial_log.error("failed: %s", reason)
+        _store(place, trial, directory, TrialState.FAIL, attrs={attributes.ERROR: reason})
+    ended = describe_end(place.study, _frozen(place, trial.number), directory)
+    place.tell(ended)
+    return ended
+
+
 def rewrite_stale_infos(place: Workplace) -> None:
     """Make the last trials' `trial_info.yaml` true again where a worker died before writing it."""
     finished = [one for one in place.study.get_trials(deepcopy=False) if one.state.is_finished()]

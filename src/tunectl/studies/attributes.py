@@ -10,6 +10,7 @@ EPOCHS = "epochs"
 PAUSED_S = "paused_s"
 METRICS = "metrics"
 CLAIMED_BY = "claimed_by"
+DEATHS = "worker_deaths"
 BEST_EPOCH = "best_epoch"
 MLFLOW_RUN_ID = "mlflow_run_id"
 

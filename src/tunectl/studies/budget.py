@@ -2,7 +2,8 @@
 
 Every claim is made under one file lock per study, so that any number of processes on one machine
 agree on how many trials have been started. A claimed trial has its directory, and the claimer
-holds that directory's lock.
+holds that directory's lock. What a call with `--n-trials` may still start is counted by its
+permits, which its workers share.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import optuna
 from filelock import FileLock
@@ -68,12 +70,68 @@ class Nothing:
     exhausted: bool = False
 
 
+class Permits(Protocol):
+    """Leave to run one trial each, shared by the workers of a call."""
+
+    def take(self) -> bool:
+        """Take one; False where none is left."""
+
+    def give_back(self) -> None:
+        """Return one that was taken, since there was no trial for it."""
+
+
+class Unlimited:
+    """Permits of a call that counts what the study has."""
+
+    def take(self) -> bool:
+        """Take one; there always is."""
+        return True
+
+    def give_back(self) -> None:
+        """Return one."""
+
+
+class Counted:
+    """Permits of a call that counts what it brings to an end.
+
+    Args:
+        count: How many there are.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+
+    def take(self) -> bool:
+        """Take one; False where none is left."""
+        if self._left == 0:
+            return False
+        self._left -= 1
+        return True
+
+    def give_back(self) -> None:
+        """Return one that was taken."""
+        self._left += 1
+
+
+def permits_for(budget: Budget) -> Permits:
+    """Return the permits of a call."""
+    return Unlimited() if budget.n_trials is None else Counted(budget.n_trials)
+
+
+def planned_trials(study: optuna.Study, budget: Budget) -> int:
+    """Return how many trials a call is to bring to an end, as far as is known at its start."""
+    if budget.n_trials is not None:
+        return budget.n_trials
+    return _missing(study.get_trials(deepcopy=False), budget.until or 0)
+
+
 class Claims:
     """The claims of one process on one study.
 
     Args:
         study: The study, with its sampler.
-        budget: What this call may run.
+        until: Finished trials that the study is to have; None to leave the count to the permits.
+        permits: Leave to run trials.
         project: Absolute path of the project folder.
         outputs_root: Root of the trial directories.
         lock_file: File of the study's claim lock; its folder exists.
@@ -82,18 +140,19 @@ class Claims:
     def __init__(
         self,
         study: optuna.Study,
-        budget: Budget,
         *,
+        until: int | None,
+        permits: Permits,
         project: Path,
         outputs_root: Path,
         lock_file: Path,
     ) -> None:
         self._study = study
-        self._budget = budget
+        self._until = until
+        self._permits = permits
         self._project = project
         self._outputs_root = outputs_root
         self._lock_file = lock_file
-        self._started = 0
 
     @contextmanager
     def next(self) -> Iterator[Claim | Nothing]:
@@ -106,36 +165,51 @@ class Claims:
             StorageError: the lock or the trial's directory cannot be made.
         """
         with ExitStack() as held:
-            try:
-                with FileLock(self._lock_file):
-                    claim = self._claim(held)
-            except OSError as error:
-                raise StorageError(f"cannot lock {self._lock_file}: {error}") from error
-            if isinstance(claim, Claim):
-                self._started += 1
+            if not self._permits.take():
+                yield Nothing(wait=False)
+                return
+            with self._locked():
+                claim = self._claim(held)
+            if isinstance(claim, Nothing):
+                self._permits.give_back()
             yield claim
 
-    def remaining(self) -> int:
-        """Return how many trials are still to be brought to an end by this call."""
-        return self._remaining(self._study.get_trials(deepcopy=False))
+    @contextmanager
+    def interrupted(self, number: int) -> Iterator[Claim | None]:
+        """Claim a certain trial if its worker is gone, for as long as the block runs.
 
-    def _remaining(self, trials: Sequence[FrozenTrial]) -> int:
-        if self._budget.n_trials is not None:
-            return max(0, self._budget.n_trials - self._started)
-        finished = sum(trial.state in FINISHED for trial in trials)
-        return max(0, (self._budget.until or 0) - finished)
+        Args:
+            number: The trial's number.
+
+        Yields:
+            The claim, or None where the trial is finished or in other hands.
+        """
+        with ExitStack() as held:
+            with self._locked():
+                abandoned = interrupted_trials(self._study, self._project)
+                wanted = [trial for trial in abandoned if trial.number == number]
+                claim = self._take_over(wanted[0], held) if wanted else None
+            yield claim
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            with FileLock(self._lock_file):
+                yield
+        except OSError as error:
+            raise StorageError(f"cannot lock {self._lock_file}: {error}") from error
 
     def _claim(self, held: ExitStack) -> Claim | Nothing:
         # One look at all trials: a trial of another process that ends between two looks would be
         # counted neither as running nor as finished.
         trials = self._study.get_trials(deepcopy=False)
-        remaining = self._remaining(trials)
-        if remaining == 0:
+        missing = None if self._until is None else _missing(trials, self._until)
+        if missing == 0:
             return Nothing(wait=False)
         abandoned = interrupted_trials(self._study, self._project)
-        if self._budget.until is not None:
+        if missing is not None:
             running = sum(trial.state == TrialState.RUNNING for trial in trials)
-            if running - len(abandoned) >= remaining:
+            if running - len(abandoned) >= missing:
                 return Nothing(wait=True)
         if abandoned:
             return self._adopt(abandoned[0], held)
@@ -148,12 +222,16 @@ class Claims:
         return isinstance(sampler, PerTrialSampler) and sampler.is_exhausted(self._study)
 
     def _adopt(self, frozen: FrozenTrial, held: ExitStack) -> Claim:
+        claim = self._take_over(frozen, held)
+        self._count_pause(claim.trial, claim.directory)
+        return claim
+
+    def _take_over(self, frozen: FrozenTrial, held: ExitStack) -> Claim:
         directory = own_directory(self._study.study_name, frozen, self._project)
         trial = optuna.Trial(self._study, frozen._trial_id)
         if directory is None:
             directory = self._make_directory(trial)
         self._hold(directory, held)
-        self._count_pause(trial, directory)
         return Claim(trial=trial, directory=directory, adopted=True)
 
     def _count_pause(self, trial: optuna.Trial, directory: TrialDir) -> None:
@@ -180,6 +258,11 @@ class Claims:
     def _hold(self, directory: TrialDir, held: ExitStack) -> None:
         if not held.enter_context(directory.locked()):
             raise StorageError(f"another process holds {directory.path}")
+
+
+def _missing(trials: Sequence[FrozenTrial], until: int) -> int:
+    finished = sum(trial.state in FINISHED for trial in trials)
+    return max(0, until - finished)
 
 
 def recorded_path(path: Path, project: Path) -> str:

@@ -31,9 +31,13 @@ _onednn: Any = torch.backends.mkldnn
 
 def available_devices() -> tuple[str, ...]:
     """Return the devices of this machine as PyTorch names them; `cpu` is always the first."""
-    cuda = tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
     mps = ("mps",) if torch.backends.mps.is_available() else ()
-    return ("cpu", *cuda, *mps)
+    return ("cpu", *cuda_devices(), *mps)
+
+
+def cuda_devices() -> tuple[str, ...]:
+    """Return this machine's CUDA GPUs as PyTorch names them."""
+    return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
 
 
 def resolve_device(name: str) -> str:

@@ -46,6 +46,11 @@ class Modelled:
             n_samples=50,
         )
 
+    def rate(
+        self, run: TrainingRun, runtime: Runtime, project: Path, device: str, seconds: float
+    ) -> float:
+        return 1.0
+
     def rehearse(self, run: TrainingRun, runtime: Runtime, project: Path, device: str) -> Rehearsal:
         self.tried.append(run)
         if run.model.hidden > 1000:

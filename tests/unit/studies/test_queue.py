@@ -14,7 +14,7 @@ from tunectl.config.schema import Settings
 from tunectl.config.section import Scalar
 from tunectl.errors import StudyFileError, UsageError
 from tunectl.search.space import SearchSpace
-from tunectl.studies.budget import Budget, Claim, Claims
+from tunectl.studies.budget import Claim, Claims, Unlimited
 from tunectl.studies.lifecycle import create_study, stored_settings
 from tunectl.studies.points_file import read_points
 from tunectl.studies.queue import CheckedPoints, check_points, enqueue_points
@@ -306,7 +306,8 @@ def test_queued_points_are_run_before_the_sampler_proposes_anything(
     space = SearchSpace(settings.search.params_to_tune)
     claims = Claims(
         study,
-        Budget(until=4),
+        until=4,
+        permits=Unlimited(),
         project=tmp_path,
         outputs_root=tmp_path / "outputs",
         lock_file=tmp_path / ".claim.lock",

@@ -1,0 +1,63 @@
+"""Which executor a call gets: how many workers, on which devices, with how many threads."""
+
+from __future__ import annotations
+
+import logging
+
+from tunectl.artifacts.study_dir import ProjectTree
+from tunectl.config.schema import Settings
+from tunectl.objectives.registry import find_objective
+from tunectl.running.executors.base import Executor
+from tunectl.running.executors.calibration import best_number
+from tunectl.running.executors.inline import Inline
+from tunectl.running.executors.processes import Processes
+from tunectl.running.slots import available_cores, make_slots, most_workers, with_threads
+
+log = logging.getLogger(__name__)
+
+
+def staff(settings: Settings, tree: ProjectTree) -> tuple[Executor, Settings]:
+    """Return what runs the trials of a call.
+
+    Args:
+        settings: What the study runs with.
+        tree: Where the project is.
+
+    Returns:
+        The executor, and the settings with the number of threads settled for its workers.
+
+    Raises:
+        DeviceError: the device asked for is not on this machine.
+    """
+    runtime = settings.surroundings.runtime
+    if runtime.workers == 1:
+        return Inline(), settings
+    from tunectl.training.device import cuda_devices, resolve_device
+
+    device, per_gpu = resolve_device(runtime.device), runtime.workers_per_gpu
+    n_gpus = len(cuda_devices())
+    wanted = runtime.workers
+    if wanted == "auto":
+        most = most_workers(device, n_gpus=n_gpus, per_gpu=per_gpu)
+        wanted = best_number(settings, find_objective(settings.run.objective), tree, device, most)
+        log.info("workers: %d", wanted)
+    slots = make_slots(wanted, device, n_gpus=n_gpus, per_gpu=per_gpu)
+    if len(slots) < wanted:
+        log.warning(
+            "%d workers instead of %d: runtime.workers_per_gpu lets %d share a GPU",
+            len(slots),
+            wanted,
+            per_gpu,
+        )
+    if len(slots) == 1 and slots[0].device == device:
+        return Inline(), settings
+    settled = with_threads(settings, len(slots))
+    _warn_if_crowded(settled, len(slots), device)
+    return Processes(slots), settled
+
+
+def _warn_if_crowded(settings: Settings, n_workers: int, device: str) -> None:
+    threads, cores = settings.surroundings.runtime.threads_per_worker or 1, available_cores()
+    if device == "cpu" and n_workers * threads > cores:
+        each = f"{threads} thread{'s' if threads > 1 else ''}"
+        log.warning("%d workers with %s each are more than %d cores", n_workers, each, cores)
