@@ -180,5 +180,5 @@ def ended_text(event: TrialEnded, metric: str) -> Text:
 
 def lost_text(event: WorkerLost) -> Text:
     """Return the line of a worker that is gone."""
-    what = "" if event.number is None else f"; trial {event.number} is taken up again"
-    return Text(f"worker {event.worker} was lost: {event.reason}{what}", style="yellow")
+    where = "" if event.number is None else f" in trial {event.number}"
+    return Text(f"worker {event.worker} was lost{where}: {event.reason}", style="yellow")

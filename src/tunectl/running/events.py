@@ -37,6 +37,17 @@ class StudyStarted:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrialClaimed:
+    """A worker has a trial and is about to begin it.
+
+    Args:
+        number: Its number.
+    """
+
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialStarted:
     """A trial begins.
 
@@ -110,5 +121,5 @@ class WorkerLost:
     reason: str
 
 
-Event = StudyStarted | TrialStarted | EpochEnded | TrialEnded | WorkerLost
+Event = StudyStarted | TrialClaimed | TrialStarted | EpochEnded | TrialEnded | WorkerLost
 Observer = Callable[[Event], None]

@@ -10,6 +10,7 @@ import time
 
 from tunectl.errors import StorageError
 from tunectl.objectives.base import TrialInterrupted
+from tunectl.running.events import TrialClaimed
 from tunectl.running.worker import Workplace, run_trial
 from tunectl.studies.budget import Claims, Nothing, Permits
 from tunectl.studies.recovery import claim_lock
@@ -65,6 +66,7 @@ def work(place: Workplace, claims: Claims) -> bool:
                     return claim.exhausted
                 time.sleep(POLL_S)
                 continue
+            place.tell(TrialClaimed(number=claim.trial.number))
             try:
                 run_trial(place, claim)
             except TrialInterrupted:

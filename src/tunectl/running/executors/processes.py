@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 
 from tunectl.errors import TunectlError, WorkerError
 from tunectl.running.deaths import note_death
-from tunectl.running.events import StudyStarted, TrialEnded, TrialStarted, WorkerLost
+from tunectl.running.events import StudyStarted, TrialClaimed, TrialEnded, WorkerLost
 from tunectl.running.executors.channel import (
     Failed,
     Finished,
@@ -181,7 +181,7 @@ class _Crew:
     def _follow(self, worker: _Worker, event: object) -> None:
         """Take down which trial a worker runs."""
         assert not isinstance(event, StudyStarted | WorkerLost)
-        if isinstance(event, TrialStarted):
+        if isinstance(event, TrialClaimed):
             worker.trial, worker.since_s = event.number, time.monotonic()
             self._idle_deaths = 0
         elif isinstance(event, TrialEnded):
