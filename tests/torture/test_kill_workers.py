@@ -183,6 +183,7 @@ def test_a_trial_that_kills_its_worker_at_the_same_place_is_failed_in_the_end(
             wait_for(partial(worker_in, process, folder, 0, deaths)).kill()
             wait_for(partial(has_lost, folder, deaths))
         wait_for(lambda: "trial 0   failed" in said(folder))
+        wait_for(partial(worker_in, process, folder, 1, 1))
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
 
