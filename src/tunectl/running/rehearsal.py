@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ class Rehearsals:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What the budget may take, if no trial is pruned.
+    """What the budget may take, if no trial is pruned and workers do not slow each other down.
 
     Args:
         n_trials: Trials that will run at most.
@@ -129,13 +130,15 @@ def estimate(settings: Settings, rehearsals: Rehearsals) -> Estimate | None:
     if study.sampler.name in VISITS_ALL:
         n_trials = int(min(n_trials, space.size()))
     slowest_s = most * max(result.epoch_s for result in results)
-    max_time_s = n_trials * slowest_s
+    workers = settings.surroundings.runtime.workers
+    rounds = math.ceil(n_trials / (1 if workers == "auto" else workers))
+    max_time_s = rounds * slowest_s
     if study.timeout is not None:
         max_time_s = min(max_time_s, study.timeout + slowest_s)  # the running trial is finished
     quickest_s = fewest * min(result.epoch_s for result in results)
     return Estimate(
         n_trials=n_trials,
-        min_time_s=min(n_trials * quickest_s, max_time_s),
+        min_time_s=min(rounds * quickest_s, max_time_s),
         max_time_s=max_time_s,
         min_disk_bytes=n_trials * min(result.disk_bytes for result in results),
         max_disk_bytes=n_trials * max(result.disk_bytes for result in results),
