@@ -2,6 +2,9 @@
 
     TunectlError                    1   it failed
     ├── ObjectiveError              1   a trial's objective failed (the study goes on)
+    │   ├── DivergedError           1   its numbers are not finite, or exploded
+    │   └── MemoryExhaustedError    1   memory ran out in it
+    ├── StudyStoppedError           1   a trial failed in a way that is to stop the study
     ├── NoTrialSucceededError       1   every trial of this call failed
     ├── WorkerError                 1   worker processes die before they begin a trial
     ├── OutputError                 1   standard output cannot be written
@@ -58,7 +61,19 @@ class TunectlError(Exception):
 
 
 class ObjectiveError(TunectlError):
-    """A trial failed for a reason worth naming, for example a loss that is not finite."""
+    """A trial failed for a reason worth naming."""
+
+
+class DivergedError(ObjectiveError):
+    """A loss or a metric of a trial is no finite number, or it has exploded."""
+
+
+class MemoryExhaustedError(ObjectiveError):
+    """Memory ran out in a trial, that of the machine or that of the device."""
+
+
+class StudyStoppedError(TunectlError):
+    """A trial failed, and the user wants the study to stop when one does."""
 
 
 class NoTrialSucceededError(TunectlError):

@@ -46,12 +46,13 @@ params_to_tune:
   training.learning_rate: {type: float, low: 1.0e-4, high: 1.0e-1, log: true}
   model.use_residual: {type: categorical, choices: [true, false]}
 """
-# Whatever the order: three trials complete, 3.0 is so bad that it is pruned, 1e30 is not finite.
+# Whatever the order: three trials complete, 3.0 is so bad that it is pruned, 1e30 diverges.
 MIXED_SEARCH = """\
 study:
   name: mixed
   sampler: {name: GridSampler}
   pruner: {name: ThresholdPruner, kwargs: {upper: 1000.0}}
+failures: {diverged: fail, explosion: 1.0e+15}
 params_to_tune:
   training.learning_rate: {type: categorical, choices: [0.02, 0.01, 0.005, 3.0, 1.0e+30]}
 """

@@ -17,6 +17,7 @@ from cli_project import (
 
 DIVERGING = """\
 study: {name: hopeless, n_trials: 2}
+failures: {diverged: fail}
 params_to_tune:
   training.learning_rate: {type: float, low: 1.0e+29, high: 1.0e+30}
 """

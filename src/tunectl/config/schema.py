@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from tunectl.config.search_schema import Direction, Search
+from tunectl.config.search_schema import Direction, Failures, Search
 from tunectl.config.section import Scalar, Section
 
 N_TARGET_WEIGHTS = 6
@@ -254,6 +254,7 @@ class TrialConfig(TrainingRun):
         number: The trial's number within its study.
         parameters: What the sampler proposed, by dotted key; already merged into the sections.
         batch_parts: Parts that each batch is computed in, one after another, to save memory.
+        failures: What becomes of the trial when it goes wrong.
     """
 
     study: TrialStudy
@@ -261,3 +262,4 @@ class TrialConfig(TrainingRun):
     parameters: dict[str, Scalar]
     batch_parts: int = Field(1, ge=1)
     runtime: Runtime = Runtime()
+    failures: Failures = Failures()

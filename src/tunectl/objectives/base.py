@@ -23,7 +23,11 @@ class TrialPruned(Exception):  # noqa: N818 - the field's word for it, as in Opt
 
 
 class TrialInterrupted(Exception):  # noqa: N818
-    """Raised through an objective by `TrialContext.report` when the program is to stop."""
+    """Raised through an objective by its `TrialContext` when the program is to stop."""
+
+
+class TrialTimedOut(Exception):  # noqa: N818
+    """Raised through an objective by its `TrialContext` when the trial has used up its time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,15 +82,19 @@ class TrialContext(Protocol):
 
         Raises:
             TrialPruned: the pruner gives the trial up.
-            TrialInterrupted: the program has been told to stop.
+            TrialTimedOut: it has used up its time, and this is not its last epoch.
+            DivergedError: the metric is no finite number.
         """
 
     def check_stop(self) -> None:
         """Stop here if the program has been told to; cheap enough for every batch.
 
+        To be called once before the training begins, too: what is told to stop then need not begin.
+
         Raises:
             TrialInterrupted: it has been; what is needed to go on must be left in the trial's
                 `checkpoints` folder on the way out.
+            TrialTimedOut: the trial has used up its time.
         """
 
 
@@ -117,8 +125,12 @@ class Objective(Protocol):
         """Run one trial to its end.
 
         Raises:
-            TrialPruned, TrialInterrupted: from `context.report`, let through.
-            ObjectiveError: the trial failed for a reason worth naming.
+            TrialPruned, TrialInterrupted, TrialTimedOut: from the context, let through.
+            DivergedError: a loss or a metric is no finite number, or has exploded (see
+                `context.config.failures.explosion`).
+            MemoryExhaustedError: memory ran out. The trial may be run once more, with
+                `context.config.batch_parts` of 2.
+            ObjectiveError: the trial failed for another reason worth naming.
         """
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from tunectl.config.schema import Runtime, TrainingRun
 from tunectl.config.search_schema import Direction
-from tunectl.errors import Problem
+from tunectl.errors import MemoryExhaustedError, Problem
 from tunectl.objectives.base import ModelSize, Outcome, Rehearsal, TrialContext
 from tunectl.objectives.costs import COSTS
+from tunectl.training.data import forget_datasets
 from tunectl.training.data_checks import find_problems
 from tunectl.training.metrics import DIRECTIONS
 
@@ -90,12 +91,13 @@ class FlowCnn:
     def run(self, context: TrialContext) -> Outcome:
         """Run one trial to its end and leave its results in its directory.
 
-        A pruned trial, or one whose numbers are not finite, leaves its histories and no
-        evaluation; an interrupted one leaves nothing.
+        A trial that is pruned, over its time or diverged leaves its histories and no evaluation;
+        an interrupted one leaves nothing.
 
         Raises:
-            TrialPruned, TrialInterrupted: from `context.report`, let through.
-            ObjectiveError: the numbers are not finite, or memory ran out.
+            TrialPruned, TrialInterrupted, TrialTimedOut: from the context, let through.
+            DivergedError: the numbers are not finite, or have exploded.
+            MemoryExhaustedError: memory ran out.
             DataError: the data do not fit this trial's parameters, or have changed.
             DeviceError: the device is not there.
         """
@@ -107,6 +109,8 @@ class FlowCnn:
             return run_trial(context)
         except BaseException as error:
             _forget_frames(error)
+            if isinstance(error, MemoryExhaustedError):
+                forget_datasets()
             raise
         finally:
             release_memory()

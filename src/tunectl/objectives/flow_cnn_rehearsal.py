@@ -15,7 +15,8 @@ import torch
 from tunectl.config.schema import Runtime, TrainingRun
 from tunectl.errors import DataError
 from tunectl.objectives.base import ModelSize, Rehearsal
-from tunectl.objectives.flow_cnn_setup import make_loss, memory_errors, plan_network, prepare_data
+from tunectl.objectives.exhaustion import memory_errors
+from tunectl.objectives.flow_cnn_setup import make_loss, plan_network, prepare_data
 from tunectl.training.data import Split
 from tunectl.training.data_files import open_dataset
 from tunectl.training.device import convolutions_for, torch_settings
@@ -139,7 +140,7 @@ class _Steps:
         """Take one step; return the batch's loss."""
         self._state.model.train()
         # Reading the number waits for the device.
-        return float(train_step(self._state, self._data, self.batch, self._loss, self._precision))
+        return float(train_step(self._state, self._data, [self.batch], self._loss, self._precision))
 
     def time(self) -> float:
         """Return the seconds of a step, the median of several."""

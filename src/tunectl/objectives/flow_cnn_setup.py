@@ -5,14 +5,11 @@ A trial and its rehearsal share it, so that the one shows what the other will do
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from tunectl.config.schema import Training, TrainingRun
-from tunectl.errors import DataError, ObjectiveError
+from tunectl.errors import DataError
 from tunectl.training.architecture import Architecture, resolve_kind
 from tunectl.training.data import Split, load_dataset, split_indices
 from tunectl.training.data_checks import find_problems
@@ -59,18 +56,3 @@ def make_loss(training: Training, targets: int) -> WeightedMSELoss:
     """Return what the training minimises: the weights are all 1 where they are not to be used."""
     weights = training.target_weights[:targets] if training.use_weighted_loss else [1] * targets
     return WeightedMSELoss(weights)
-
-
-@contextmanager
-def memory_errors(device: str) -> Iterator[None]:
-    """Name what a trial can do about memory that ran out."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not is_memory and "allocate memory" not in str(error):
-            raise
-        raise ObjectiveError(
-            f"out of memory on {device}: a smaller training.batch_size or model.hidden, or a "
-            "larger dataset.downsample_factor, needs less"
-        ) from error

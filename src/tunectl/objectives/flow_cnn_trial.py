@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,28 @@ import torch
 from numpy.typing import NDArray
 
 from tunectl.artifacts import atomic
-from tunectl.errors import ObjectiveError
+from tunectl.errors import DivergedError, ObjectiveError
 from tunectl.objectives import figures
-from tunectl.objectives.base import Outcome, TrialContext, TrialInterrupted, TrialPruned
+from tunectl.objectives.base import (
+    Outcome,
+    TrialContext,
+    TrialInterrupted,
+    TrialPruned,
+    TrialTimedOut,
+)
 from tunectl.objectives.costs import median_time_ms
-from tunectl.objectives.flow_cnn_setup import make_loss, memory_errors, prepare_data
+from tunectl.objectives.exhaustion import memory_errors
+from tunectl.objectives.flow_cnn_setup import make_loss, prepare_data
 from tunectl.objectives.flow_cnn_summary import evaluation_summary
 from tunectl.training.checkpoint import CheckpointClock, restore_latest, save_checkpoint
-from tunectl.training.device import convolutions_for, resolve_device, torch_settings
+from tunectl.training.device import convolutions_for, frugal_memory, resolve_device, torch_settings
+from tunectl.training.divergence import DIVERGED
 from tunectl.training.loop import (
     EpochRecord,
     FitPlan,
     FitResult,
     TrainingState,
+    evaluate,
     fit,
     predict,
     start_training,
@@ -39,12 +48,13 @@ from tunectl.training.metrics import summarise, target_metrics
 
 def run_trial(context: TrialContext) -> Outcome:
     """Train, evaluate and write; see `FlowCnn.run`."""
-    runtime = context.config.runtime
+    runtime, is_halved = context.config.runtime, context.config.batch_parts > 1
     device = resolve_device(context.device)
     settings = torch_settings(
         device, deterministic=runtime.deterministic, threads=runtime.threads_per_worker
     )
-    with settings, memory_errors(device):
+    memory = frugal_memory() if is_halved else nullcontext()
+    with settings, memory, memory_errors(device):
         return _Trial(context, device).run()
 
 
@@ -63,6 +73,7 @@ class _Trial:
         self.data, self.split, self.architecture = prepare_data(config, context.project, device)
         self.state: TrainingState = start_training(self.architecture, config.training, device)
         self.clock = CheckpointClock()
+        self.plan = self._plan()
 
     def run(self) -> Outcome:
         """Train, then evaluate the best epoch's weights."""
@@ -74,36 +85,31 @@ class _Trial:
             self.data.input_shape,
             *sizes,
         )
-        positions = self.config.training.batch_size * math.prod(self.data.input_shape[1:])
-        with convolutions_for(
-            self.data.device.type, positions, precision=self.config.runtime.precision
-        ):
-            return self._evaluate(self._fit())
+        positions = self.plan.part_size * math.prod(self.data.input_shape[1:])
+        with convolutions_for(self.data.device.type, positions, precision=self.plan.precision):
+            try:
+                return self._evaluate(self._fit())
+            except (TrialPruned, TrialTimedOut, ObjectiveError):
+                self._leave_histories()
+                raise
 
     def _fit(self) -> FitResult:
         """Train from the last checkpoint, if there is one; leave one when told to stop."""
-        folder = self.directory.checkpoints_dir
+        folder, check_stop = self.directory.checkpoints_dir, self.context.check_stop
         restored = restore_latest(folder, self.state)
         if restored is not None:
             self.context.log.info("goes on from %s", restored.name)
         loss = make_loss(self.config.training, self.architecture.targets)
+        data, split, plan = self.data, self.split, self.plan
+        check_stop()  # nothing was done since that checkpoint
         try:
-            return fit(
-                self.state,
-                self.data,
-                self.split,
-                self._plan(),
-                loss,
-                self._on_epoch,
-                self.context.check_stop,
-            )
+            fitted = fit(self.state, data, split, plan, loss, self._on_epoch, check_stop)
+            check_stop()  # what is left to do may take a while, and can be done later
         except TrialInterrupted:
             saved = save_checkpoint(folder, self.state)
             self.context.log.info("interrupted; can go on from %s", saved.name)
             raise
-        except (TrialPruned, ObjectiveError):
-            self._leave_histories()
-            raise
+        return fitted
 
     def _plan(self) -> FitPlan:
         training, study = self.config.training, self.config.study
@@ -114,6 +120,8 @@ class _Trial:
             metric=study.metric,
             direction=study.direction,
             precision=self.config.runtime.precision,
+            batch_parts=self.config.batch_parts,
+            explosion=self.config.failures.explosion,
         )
 
     def _on_epoch(self, record: EpochRecord) -> None:
@@ -173,22 +181,19 @@ class _Trial:
     def _predict_test(self, fitted: FitResult) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return predictions and truth (N_test, T) of the best epoch, in the targets' own units."""
         self.state.model.load_state_dict(fitted.best.weights)
-        outputs = predict(
-            self.state.model,
-            self.data,
-            self.split.test,
-            batch_size=self.config.training.batch_size,
-            precision=self.config.runtime.precision,
-        )
+        outputs = evaluate(self.state.model, self.data, self.split.test, self.plan)
         y_pred = self.data.to_own(outputs).astype(np.float32)
         if not np.isfinite(y_pred).all():
-            raise ObjectiveError("the best epoch's predictions on the test split are not finite")
+            raise DivergedError(
+                "predictions on the test split are not finite, with the weights of epoch "
+                f"{fitted.best.epoch}: {DIVERGED}"
+            )
         return y_pred, self.data.own_targets(self.split.test)
 
     def _costs(self) -> dict[str, float]:
         """Return what the network costs; `inference_time_ms` is that of a single sample."""
         model, one = self.state.model, self.split.test[:1]
-        precision = self.config.runtime.precision
+        precision = self.plan.precision
         inference_ms = median_time_ms(lambda: predict(model, self.data, one, precision=precision))
         return {
             "n_parameters": sum(parameter.numel() for parameter in model.parameters()),

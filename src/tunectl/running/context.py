@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import optuna
 
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import TrialConfig
-from tunectl.errors import ObjectiveError
-from tunectl.objectives.base import TrialInterrupted, TrialPruned
+from tunectl.errors import DivergedError, ObjectiveError
+from tunectl.objectives.base import TrialInterrupted, TrialPruned, TrialTimedOut
 from tunectl.studies.storage import storage_errors
+from tunectl.studies.times import spent_s
+from tunectl.training.divergence import DIVERGED
 
 
 class RunningTrial:
@@ -29,6 +32,7 @@ class RunningTrial:
         storage_url: The database's URL, for messages.
         on_epoch: Told epoch and value after each report.
         should_stop: Whether the program has been told to stop.
+        clock: Seconds that no one sets back.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class RunningTrial:
         storage_url: str,
         on_epoch: Callable[[int, float], None],
         should_stop: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
         self.project = project
@@ -53,8 +58,15 @@ class RunningTrial:
         self._storage_url = storage_url
         self._on_epoch = on_epoch
         self._should_stop = should_stop
+        self._clock = clock
+        with storage_errors(storage_url):
+            frozen = trial.study.get_trials(deepcopy=False)[trial.number]
         # What an interrupted attempt reported already; the same epochs give the same values again.
-        self._reported_before = max(_reported_steps(trial), default=0)
+        self._reported_before = max(frozen.intermediate_values, default=0)
+        self._epoch = 0
+        limit_s = config.failures.trial_timeout
+        left_s = math.inf if limit_s is None else limit_s - spent_s(frozen)
+        self._deadline = clock() + left_s
         # Optuna prunes by the study's only value: not for several, nor for one that no epoch has.
         self._prunable = config.study.values == (config.study.metric,)
 
@@ -62,20 +74,33 @@ class RunningTrial:
         """Store the epoch's metric and ask the pruner. See `TrialContext.report`."""
         value = self._value(epoch, metrics)
         self._on_epoch(epoch, value)
-        if not self._prunable:
-            return
+        self._epoch = epoch
+        if self._prunable:
+            self._ask_pruner(epoch, value)
+        self._check_time()
+
+    def check_stop(self) -> None:
+        """Stop here if told to or if the time is over. See `TrialContext.check_stop`."""
+        if self._should_stop():
+            raise TrialInterrupted("told to stop")
+        self._check_time()
+
+    def _ask_pruner(self, epoch: int, value: float) -> None:
         with storage_errors(self._storage_url):
             if epoch > self._reported_before:
                 self._trial.report(value, step=epoch)
             # An epoch that was reported and then survived the pruner needs no second judgement,
             # but after the last one the answer may not have been heard.
             if epoch >= self._reported_before and self._trial.should_prune():
-                raise TrialPruned(f"pruned after epoch {epoch} with {value:.6g}")
+                raise TrialPruned(f"by the pruner after epoch {epoch} with {value:.6g}")
 
-    def check_stop(self) -> None:
-        """Stop here if told to. See `TrialContext.check_stop`."""
-        if self._should_stop():
-            raise TrialInterrupted("told to stop")
+    def _check_time(self) -> None:
+        if self._clock() < self._deadline:
+            return
+        if max(self._epoch, self._reported_before) >= self.config.training.epochs:
+            return  # trained to the end: what it reached is not thrown away
+        where = f" after epoch {self._epoch}" if self._epoch else ""
+        raise TrialTimedOut(f"over its time of {self.config.failures.trial_timeout:g} s{where}")
 
     def _value(self, epoch: int, metrics: Mapping[str, float]) -> float:
         metric = self.config.study.metric
@@ -87,10 +112,5 @@ class RunningTrial:
                 f"no metric {metric!r} was reported; there are: {there_are}"
             ) from None
         if not math.isfinite(value):
-            raise ObjectiveError(f"{metric} is {value} after epoch {epoch}")
+            raise DivergedError(f"{metric} is {value} in epoch {epoch}: {DIVERGED}")
         return value
-
-
-def _reported_steps(trial: optuna.Trial) -> list[int]:
-    frozen = trial.study.get_trials(deepcopy=False)[trial.number]
-    return list(frozen.intermediate_values)

@@ -36,6 +36,7 @@ def configure_trial(
         "values": settings.search.study.metric,
     }
     tree["runtime"] = settings.surroundings.runtime.model_dump()
+    tree["failures"] = settings.search.failures.model_dump()
     return TrialConfig.model_validate({**tree, "number": number, "parameters": dict(parameters)})
 
 

@@ -10,7 +10,7 @@ import datetime as dt
 import errno
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,15 +22,26 @@ from tunectl.artifacts.study_dir import ProjectTree
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.constraints import parse_constraint
 from tunectl.config.schema import Settings, TrialConfig
-from tunectl.errors import ObjectiveError, StorageError
-from tunectl.objectives.base import Objective, Outcome, TrialInterrupted, TrialPruned
+from tunectl.errors import DivergedError, ObjectiveError, StorageError, StudyStoppedError
+from tunectl.objectives.base import Objective, Outcome, TrialInterrupted
 from tunectl.running.context import RunningTrial
 from tunectl.running.events import EpochEnded, Event, Observer, TrialEnded, TrialStarted
+from tunectl.running.failures import (
+    HALVES,
+    ConstraintViolated,
+    Ending,
+    can_run_halved,
+    describe,
+    failed,
+    halved,
+    judge,
+)
 from tunectl.running.trial_config import configure_trial, values_of
 from tunectl.running.trial_info import describe_end, describe_trial
 from tunectl.search.space import SearchSpace
 from tunectl.studies import attributes
 from tunectl.studies.budget import Claim
+from tunectl.studies.ranking import STATE_NAMES
 from tunectl.studies.recovery import own_directory
 from tunectl.studies.storage import storage_errors
 
@@ -39,10 +50,6 @@ log = logging.getLogger(__name__)
 # The machine is at fault, not the trial: stop, so that it can be taken up again.
 RECENT = 20
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-
-
-class ConstraintViolated(Exception):  # noqa: N818 - no error: the sampler learns from it
-    """The proposed parameters break a constraint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,15 +99,19 @@ def run_trial(place: Workplace, claim: Claim) -> TrialEnded:
     Raises:
         StorageError: the database or the disk failed; the trial stays running and can be taken up.
         TrialInterrupted: the program has been told to stop; likewise.
+        StudyStoppedError: it failed, is stored, and the user wants the study to stop then.
     """
     trial, directory = claim.trial, claim.directory
     with _trial_log(directory) as trial_log:
-        config = _configure(place, claim, trial_log)
-        if config is not None:
-            _announce(place, claim, config)
-            _run_and_store(place, claim, config, trial_log)
+        ending = _run(place, claim, trial_log)
+        _store(place, claim, ending)
     ended = describe_end(place.study, _frozen(place, trial.number), directory)
     place.tell(ended)
+    if ending.stops_study:
+        raise StudyStoppedError(
+            f"stopped: trial {trial.number} failed, and failures.exception is stop\n"
+            f"  {ending.text}\n  its log: {directory.log_file}"
+        )
     return ended
 
 
@@ -135,11 +146,27 @@ def rewrite_stale_infos(place: Workplace) -> None:
             directory.tidy()
 
 
-def _configure(place: Workplace, claim: Claim, trial_log: logging.Logger) -> TrialConfig | None:
+def _run(place: Workplace, claim: Claim, trial_log: logging.Logger) -> Ending:
+    """Run a trial; once more with half the memory where it ran out and the user wants that."""
+    config = _configure(place, claim, trial_log)
+    if isinstance(config, Ending):
+        return config
+    _announce(place, claim, config)
+    trial_log.info(
+        "trial %d of study %s: %s", config.number, config.study.name, dict(config.parameters)
+    )
+    ending = _attempt(place, claim, config, trial_log)
+    while ending is None:
+        config = _halve(claim, config)
+        ending = _attempt(place, claim, config, trial_log)
+    return ending
+
+
+def _configure(place: Workplace, claim: Claim, trial_log: logging.Logger) -> TrialConfig | Ending:
     """Return what a trial runs with: its own configuration if it was interrupted, else a new one.
 
     Returns:
-        None if it cannot be configured; the trial is then stored as failed.
+        How the trial ends if it cannot be configured.
     """
     trial, directory = claim.trial, claim.directory
     if claim.adopted:
@@ -154,8 +181,9 @@ def _configure(place: Workplace, claim: Claim, trial_log: logging.Logger) -> Tri
     except StorageError:
         raise
     except Exception as error:
-        _fail(place, claim, error, trial_log)
-        return None
+        ending = failed(error)
+        _write_to_log(trial_log, ending, error)
+        return ending
     with _disk_errors():
         directory.write_config(config.model_dump(mode="json"))
     return config
@@ -174,77 +202,125 @@ def _announce(place: Workplace, claim: Claim, config: TrialConfig) -> None:
     )
 
 
-def _fail(place: Workplace, claim: Claim, error: Exception, trial_log: logging.Logger) -> None:
-    trial_log.error("failed: %s", _describe(error), exc_info=True)
-    attrs = {attributes.ERROR: _describe(error)}
-    _store(place, claim.trial, claim.directory, TrialState.FAIL, attrs=attrs)
-
-
-def _run_and_store(
+def _attempt(
     place: Workplace, claim: Claim, config: TrialConfig, trial_log: logging.Logger
-) -> None:
-    """Run the objective and tell the database how it ended."""
-    trial, directory = claim.trial, claim.directory
+) -> Ending | None:
+    """Run the objective.
 
+    Returns:
+        How the trial ends; None where memory ran out and it is to run once more with half of it.
+    """
+    context = _context(place, claim, config, trial_log)
+    try:
+        _refuse_violations(place, claim.trial, config)
+        with _disk_errors():
+            outcome = place.objective.run(context)
+        ending = _completed(outcome, config)
+    except (StorageError, TrialInterrupted):
+        raise
+    # An objective that exits the program, or means to, has failed like any other.
+    except (Exception, SystemExit, GeneratorExit) as error:
+        if can_run_halved(error, config):
+            _log_halving(config, error, trial_log)
+            return None
+        ending = judge(error, config)
+        _write_to_log(trial_log, ending, error)
+    else:
+        _write_to_log(trial_log, ending)
+    return ending
+
+
+def _context(
+    place: Workplace, claim: Claim, config: TrialConfig, trial_log: logging.Logger
+) -> RunningTrial:
     def on_epoch(epoch: int, value: float) -> None:
-        place.tell(EpochEnded(number=trial.number, epoch=epoch, value=value))
+        place.tell(EpochEnded(number=config.number, epoch=epoch, value=value))
 
-    context = RunningTrial(
-        trial=trial,
+    return RunningTrial(
+        trial=claim.trial,
         config=config,
         project=place.tree.project,
-        directory=directory,
+        directory=claim.directory,
         device=place.device,
         log=trial_log,
         storage_url=place.storage_url,
         on_epoch=on_epoch,
         should_stop=place.should_stop,
     )
-    trial_log.info(
-        "trial %d of study %s: %s", trial.number, config.study.name, dict(config.parameters)
+
+
+def _halve(claim: Claim, config: TrialConfig) -> TrialConfig:
+    """Let a trial begin again with half the memory, also if it is interrupted from now on.
+
+    The checkpoints go first: they belong to the whole batches that are still in its configuration.
+    """
+    claim.directory.forget_checkpoints()
+    config = halved(config)
+    with _disk_errors():
+        claim.directory.write_config(config.model_dump(mode="json"))
+    return config
+
+
+def _completed(outcome: Outcome, config: TrialConfig) -> Ending:
+    """Return the end of a trial that has come to it.
+
+    Raises:
+        ObjectiveError: a value is missing, or is no finite number, which Optuna would store as
+            complete and might call the best.
+    """
+    values = _values(outcome, config)
+    named = zip(config.study.values, values, strict=True)
+    attrs: dict[str, Any] = {
+        attributes.METRICS: dict(outcome.metrics),
+        attributes.BEST_EPOCH: outcome.best_epoch,
+        attributes.EPOCHS: outcome.epochs,
+        **outcome.attributes,
+    }
+    return Ending(
+        state=TrialState.COMPLETE,
+        text=", ".join(f"{name} = {value:.6g}" for name, value in named),
+        values=values,
+        attrs=attrs,
     )
-    try:
-        _refuse_violations(place, trial, config)
-        with _disk_errors():
-            outcome = place.objective.run(context)
-        values = _values(outcome, config)
-    except ConstraintViolated as reason:
-        trial_log.info("%s", reason)
-        _store(place, trial, directory, TrialState.PRUNED, attrs={attributes.ERROR: str(reason)})
-    except TrialPruned as reason:
-        trial_log.info("%s", reason)
-        _store(place, trial, directory, TrialState.PRUNED)
-    except (StorageError, TrialInterrupted):
-        raise
-    except Exception as error:
-        _fail(place, claim, error, trial_log)
-    else:
-        attrs: dict[str, Any] = {
-            attributes.METRICS: dict(outcome.metrics),
-            attributes.BEST_EPOCH: outcome.best_epoch,
-            attributes.EPOCHS: outcome.epochs,
-            **outcome.attributes,
-        }
-        named = zip(config.study.values, values, strict=True)
-        trial_log.info("complete: %s", ", ".join(f"{name} = {value:.6g}" for name, value in named))
-        _store(place, trial, directory, TrialState.COMPLETE, values, attrs)
 
 
-def _store(
-    place: Workplace,
-    trial: optuna.Trial,
-    directory: TrialDir,
-    state: TrialState,
-    values: Sequence[float] | None = None,
-    attrs: Mapping[str, Any] | None = None,
-) -> None:
+def _values(outcome: Outcome, config: TrialConfig) -> list[float]:
+    """Return the trial's values, in the order of the study's metrics."""
+    known = {**outcome.metrics, config.study.metric: outcome.value}
+    missing = [name for name in config.study.values if name not in known]
+    if missing:
+        there_are = ", ".join(sorted(known))
+        raise ObjectiveError(f"{missing[0]} has no value; there are: {there_are}")
+    values = {name: known[name] for name in config.study.values}
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise DivergedError(f"{name} is {value} at the end")
+    return list(values.values())
+
+
+def _store(place: Workplace, claim: Claim, ending: Ending) -> None:
     """Store a trial's end: attributes first, then the end itself, then its projection."""
+    trial, directory = claim.trial, claim.directory
     with storage_errors(place.storage_url):
-        for key, value in (attrs or {}).items():
+        for key, value in ending.attrs.items():
             trial.set_user_attr(key, value)
-        place.study.tell(trial, values, state=state)
+        place.study.tell(trial, ending.values, state=ending.state)
     _write_info(place, trial.number, directory)
     directory.tidy()
+
+
+def _write_to_log(
+    trial_log: logging.Logger, ending: Ending, error: BaseException | None = None
+) -> None:
+    level = logging.ERROR if ending.state == TrialState.FAIL else logging.INFO
+    kept = error if ending.is_fault else None
+    trial_log.log(level, "%s: %s", STATE_NAMES[ending.state], ending.text, exc_info=kept)
+
+
+def _log_halving(config: TrialConfig, error: BaseException, trial_log: logging.Logger) -> None:
+    text = f"{describe(error)}; runs once more from the start, each batch in {HALVES} parts"
+    trial_log.warning("%s", text, exc_info=error)
+    log.warning("trial %d: %s", config.number, text)
 
 
 def _refuse_violations(place: Workplace, trial: optuna.Trial, config: TrialConfig) -> None:
@@ -265,21 +341,6 @@ def _refuse_violations(place: Workplace, trial: optuna.Trial, config: TrialConfi
         raise ConstraintViolated(f"not trained, since it breaks {' and '.join(broken)}")
 
 
-def _values(outcome: Outcome, config: TrialConfig) -> list[float]:
-    """Return the trial's values, in the order of the study's metrics.
-
-    Raises:
-        ObjectiveError: one is missing or no finite number, which Optuna would store as complete and
-            might call the best.
-    """
-    known = {**outcome.metrics, config.study.metric: outcome.value}
-    values = [known.get(name, math.nan) for name in config.study.values]
-    for name, value in zip(config.study.values, values, strict=True):
-        if not math.isfinite(value):
-            raise ObjectiveError(f"{name} is {value}")
-    return values
-
-
 def _write_info(place: Workplace, number: int, directory: TrialDir) -> None:
     info = describe_trial(_frozen(place, number), place.settings, place.device)
     with _disk_errors():
@@ -289,14 +350,6 @@ def _write_info(place: Workplace, number: int, directory: TrialDir) -> None:
 def _frozen(place: Workplace, number: int) -> FrozenTrial:
     with storage_errors(place.storage_url):
         return place.study.get_trials(deepcopy=False)[number]
-
-
-def _describe(error: Exception) -> str:
-    """Return an error in one line: what went wrong, and of what kind if it is not one of ours."""
-    text = " ".join(str(error).split())
-    if isinstance(error, ObjectiveError):
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 @contextmanager
@@ -316,7 +369,7 @@ def _trial_log(directory: TrialDir) -> Iterator[logging.Logger]:
     trial_log = logging.getLogger("tunectl.trial")
     trial_log.setLevel(logging.DEBUG)
     trial_log.propagate = False  # the terminal hears of a trial's end from the observers
-    handler = logging.FileHandler(directory.log_file, encoding="utf-8")
+    handler = logging.FileHandler(directory.log_file, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     trial_log.addHandler(handler)
     try:

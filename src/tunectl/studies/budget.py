@@ -235,10 +235,16 @@ class Claims:
         return Claim(trial=trial, directory=directory, adopted=True)
 
     def _count_pause(self, trial: optuna.Trial, directory: TrialDir) -> None:
-        """Add the time since the trial's last sign of life to that in which it did not run."""
-        last_s = directory.last_sign_s()
+        """Add the time since the trial's last sign of life to that in which it did not run.
+
+        Where there is none, it begins anew: all the time since its start is one pause.
+        """
+        last_s, paused_s = directory.last_sign_s(), 0.0
         if last_s is not None:
             paused_s = float(trial.user_attrs.get(attributes.PAUSED_S, 0.0))
+        elif trial.datetime_start is not None:
+            last_s = trial.datetime_start.timestamp()
+        if last_s is not None:
             paused_s += max(0.0, time.time() - last_s)
             trial.set_user_attr(attributes.PAUSED_S, round(paused_s, 3))
 

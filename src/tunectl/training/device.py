@@ -5,10 +5,11 @@ Every setting is put back when the training is over, so that one trial leaves no
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,11 @@ SMALL_BATCH_POSITIONS = 512
 a CPU: about twice as fast with two samples of length 128, equal at about eight."""
 
 _OFF, _WARN = 0, 1
+
+# glibc's names for two of its settings, and what its own adjustment of them arrives at.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_USUAL_THRESHOLDS = {_MMAP_THRESHOLD: 32 * 2**20, _TRIM_THRESHOLD: 64 * 2**20}
+_FRUGAL_THRESHOLDS = {_MMAP_THRESHOLD: 2**20, _TRIM_THRESHOLD: 2**20}
 
 # Their attributes have no types.
 _deterministic: Any = torch.utils.deterministic
@@ -160,6 +166,26 @@ def convolutions_for(
         _onednn.enabled = before
 
 
+@contextmanager
+def frugal_memory() -> Iterator[None]:
+    """Let freed memory go back to the machine at once while the block lasts, which takes time.
+
+    glibc keeps pieces of up to 32 MiB for later and cuts them up, so that a batch in two halves
+    would need nearly as much memory as in one. With another C library nothing changes.
+    """
+    library = ctypes.CDLL(None)
+    trim, tune = getattr(library, "malloc_trim", None), getattr(library, "mallopt", None)
+    if trim is None or tune is None:
+        yield
+        return
+    trim(0)
+    try:
+        _set_thresholds(tune, _FRUGAL_THRESHOLDS)
+        yield
+    finally:
+        _set_thresholds(tune, _USUAL_THRESHOLDS)
+
+
 def release_memory() -> None:
     """Collect garbage and give the memory that PyTorch holds in reserve back to the device."""
     gc.collect()
@@ -167,6 +193,11 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
     if torch.backends.mps.is_available():
         torch.mps.empty_cache()
+
+
+def _set_thresholds(tune: Callable[[int, int], object], thresholds: Mapping[int, int]) -> None:
+    for name, size in thresholds.items():
+        tune(name, size)
 
 
 def _has(name: str, there: tuple[str, ...]) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal, cast
@@ -31,9 +31,10 @@ from tunectl.training.device import (
     restore_random,
     seed_everything,
 )
+from tunectl.training.divergence import check_epoch, constant_mse
 from tunectl.training.metrics import ranking_metrics
 from tunectl.training.models import FlowNet, build_from
-from tunectl.training.tensors import SampleTensors, epoch_batches
+from tunectl.training.tensors import SampleTensors, epoch_batches, split_batch
 
 Precision = Literal["fp32", "bf16"]
 StateDict = dict[str, Tensor]
@@ -55,6 +56,10 @@ class FitPlan:
         metric: The ranking metric that says which epoch is best.
         direction: The direction in which it is better.
         precision: fp32, or bf16 for mixed precision.
+        batch_parts: Parts that each batch is computed in, one after another; with more than one,
+            evaluation takes no more samples at a time than there are in a part.
+        explosion: The training has exploded when `val_mse` is more than so many times that of
+            always answering the mean.
     """
 
     epochs: int
@@ -63,6 +68,17 @@ class FitPlan:
     metric: str
     direction: Literal["minimize", "maximize"]
     precision: Precision = "fp32"
+    batch_parts: int = 1
+    explosion: float = math.inf
+
+    @property
+    def part_size(self) -> int:
+        """Samples that are computed at a time."""
+        return math.ceil(self.batch_size / self.batch_parts)
+
+    def split(self, index: Tensor) -> Sequence[Tensor]:
+        """Return the parts of a batch."""
+        return split_batch(index, self.batch_parts, batch_size=self.batch_size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,16 +213,18 @@ def fit(
         data: The samples. Those of the test split are not touched.
         split: Which samples are for training and for validation.
         plan: How the training goes.
-        loss: What is minimised, of predictions and targets (B, T).
+        loss: What is minimised, of predictions and targets (B, T): a mean over the samples.
         on_epoch: Told of every epoch when it is in the state; may raise to stop the training.
         on_batch: Called after every batch; may raise too. The state can then be gone on from.
 
     Raises:
-        ObjectiveError: the predictions or the metric are not finite numbers.
+        DivergedError: loss or metrics are not finite numbers, or have exploded.
+        ObjectiveError: the metric does not exist on these data.
     """
     loss = loss.to(data.device)
     train = data.index(split.train)
     true_std = data.standard_targets(split.valid)
+    constant = constant_mse(true_std)
     start = time.perf_counter() - state.trained_s
 
     def after_batch() -> None:
@@ -216,13 +234,12 @@ def fit(
     while state.epoch < plan.epochs:
         epoch = state.epoch + 1
         train_loss = _train_epoch(state, data, train, plan, loss, epoch, after_batch)
-        outputs = predict(
-            state.model, data, split.valid, batch_size=plan.batch_size, precision=plan.precision
-        )
+        outputs = evaluate(state.model, data, split.valid, plan)
         metrics = ranking_metrics(data.to_standard(outputs), true_std)
         record = EpochRecord(epoch=epoch, train_loss=train_loss, metrics=metrics)
         _take_down(state, record)
-        _check_finite(record, plan)
+        values = {"train_loss": train_loss, **metrics}
+        check_epoch(epoch, values, metric=plan.metric, explosion=plan.explosion, constant=constant)
         _keep_if_best(state, record, plan)
         on_epoch(record)
     if state.best is None:
@@ -233,29 +250,48 @@ def fit(
 def train_step(
     state: TrainingState,
     data: SampleTensors,
-    index: Tensor,
+    parts: Sequence[Tensor],
     loss: nn.Module,
     precision: Precision,
 ) -> Tensor:
     """Take one step of the optimiser; the gradients stay until the next one.
 
+    The gradients of the parts add up to that of the whole batch, as far as the network treats
+    each sample by itself: batch normalisation sees a part at a time.
+
     Args:
         state: Its network is in training mode; changed in place.
         data: The samples.
-        index: Those of the batch.
-        loss: What is minimised, on the data's device.
+        parts: Those of the batch, in one part or in several to save memory.
+        loss: What is minimised, on the data's device: a mean over the samples.
         precision: As in `FitPlan`.
 
     Returns:
         The batch's loss, a number that is still on the device.
     """
     state.optimizer.zero_grad(set_to_none=True)
-    with _autocast(data.device, precision):
-        outputs = state.model(data.inputs(index))
-    batch_loss = loss(outputs.float(), data.targets(index))
-    batch_loss.backward()
+    samples = sum(map(len, parts))
+    losses = []
+    for index in parts:
+        with _autocast(data.device, precision):
+            outputs = state.model(data.inputs(index))
+        part_loss = loss(outputs.float(), data.targets(index))
+        if len(parts) > 1:
+            part_loss = part_loss * (len(index) / samples)
+        part_loss.backward()
+        losses.append(part_loss.detach())
     state.optimizer.step()
-    return cast(Tensor, batch_loss.detach())
+    return cast(Tensor, losses[0] if len(losses) == 1 else torch.stack(losses).sum())
+
+
+def evaluate(
+    model: nn.Module, data: SampleTensors, rows: Indices, plan: FitPlan
+) -> NDArray[np.float32]:
+    """Return the network's outputs (B, T) as `predict` does, with no more memory than training."""
+    sparing = plan.batch_parts > 1
+    return predict(
+        model, data, rows, batch_size=plan.part_size, precision=plan.precision, sparing=sparing
+    )
 
 
 def predict(
@@ -265,6 +301,7 @@ def predict(
     *,
     batch_size: int = 1,
     precision: Precision = "fp32",
+    sparing: bool = False,
 ) -> NDArray[np.float32]:
     """Return the network's outputs (B, T), in the units that it was fitted to.
 
@@ -274,9 +311,10 @@ def predict(
         rows: Which of them.
         batch_size: What surely fits into memory; more is taken for samples that are small.
         precision: As in training.
+        sparing: Take no more than `batch_size` at a time, however small they are.
     """
     small = EVALUATION_VALUES // max(1, math.prod(data.input_shape))
-    size = max(batch_size, min(EVALUATION_SAMPLES, small))
+    size = batch_size if sparing else max(batch_size, min(EVALUATION_SAMPLES, small))
     model.eval()
     with torch.inference_mode():
         parts = []
@@ -306,7 +344,8 @@ def _train_epoch(
     batches = epoch_batches(train, plan.batch_size, seed=plan.seed, epoch=epoch)
     for index in itertools.islice(batches, position.batch, None):
         # Reading a number waits for the device, so losses stay there until the epoch is over.
-        position.losses.append(train_step(state, data, index, loss, plan.precision))
+        parts = plan.split(index)
+        position.losses.append(train_step(state, data, parts, loss, plan.precision))
         position.sizes.append(len(index))
         position.batch += 1
         after_batch()
@@ -323,18 +362,6 @@ def _take_down(state: TrainingState, record: EpochRecord) -> None:
     values = {"train_loss": record.train_loss, **record.metrics, "learning_rate": learning_rate}
     for name, value in values.items():
         state.histories.setdefault(name, []).append(value)
-
-
-def _check_finite(record: EpochRecord, plan: FitPlan) -> None:
-    for name in ("val_mse", plan.metric):
-        value = record.metrics[name]
-        if math.isfinite(value):
-            continue
-        if name == "val_r2" and math.isfinite(record.metrics["val_mse"]):
-            why = "every target is constant in the validation split"
-        else:
-            why = "the training has diverged; a smaller training.learning_rate may help"
-        raise ObjectiveError(f"{name} is {value} in epoch {record.epoch}: {why}")
 
 
 def _keep_if_best(state: TrainingState, record: EpochRecord, plan: FitPlan) -> None:

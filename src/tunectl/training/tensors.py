@@ -6,6 +6,7 @@ data set's. It knows neither networks nor optimisers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -127,3 +128,20 @@ def epoch_batches(rows: Tensor, batch_size: int, *, seed: int, epoch: int) -> li
     if len(batches) > 1 and batch_size > 1 and len(batches[-1]) == 1:
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches
+
+
+def split_batch(index: Tensor, parts: int, *, batch_size: int) -> Sequence[Tensor]:
+    """Cut a batch into parts of nearly equal size.
+
+    A part has at least two samples, for the sake of batch normalisation, so that the smaller batch
+    at the end of an epoch may have fewer parts; but where the batches themselves are so small that
+    this would leave them whole, a part may be a single sample.
+
+    Args:
+        index: The samples of the batch.
+        parts: How many parts; 1 leaves it whole.
+        batch_size: Samples of a batch that is not the last.
+    """
+    smallest = 2 if batch_size >= 2 * parts else 1
+    count = max(1, min(parts, len(index) // smallest))
+    return [index] if count == 1 else torch.tensor_split(index, count)

@@ -18,9 +18,15 @@ import torch
 
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import TrialConfig
-from tunectl.errors import DataError, DeviceError, ObjectiveError
+from tunectl.errors import DataError, DeviceError, DivergedError, MemoryExhaustedError
 from tunectl.objectives import figures
-from tunectl.objectives.base import Objective, Outcome, TrialInterrupted, TrialPruned
+from tunectl.objectives.base import (
+    Objective,
+    Outcome,
+    TrialInterrupted,
+    TrialPruned,
+    TrialTimedOut,
+)
 from tunectl.objectives.costs import COSTS
 from tunectl.objectives.flow_cnn import FlowCnn
 from tunectl.training.architecture import Architecture
@@ -42,10 +48,14 @@ class Told:
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("test.flow_cnn"))
     stop_at: int | None = None
     stop_with: type[Exception] = TrialPruned
+    stop_at_check: int | None = None
+    checks: int = 0
     reported: dict[int, Mapping[str, float]] = field(default_factory=dict)
 
     def check_stop(self) -> None:
-        """Never told to stop between epochs."""
+        self.checks += 1
+        if self.checks == self.stop_at_check:
+            raise self.stop_with(f"check {self.checks}")
 
     def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
         self.reported[epoch] = metrics
@@ -104,9 +114,12 @@ def _context(project: Path, **changes: Any) -> Told:
         "number": 3,
         "parameters": {},
     }
-    stop = {key: changes.pop(key) for key in ("stop_at", "stop_with", "device") if key in changes}
+    batch_parts = changes.pop("batch_parts", 1)
+    told = ("stop_at", "stop_with", "stop_at_check", "device")
+    stop = {key: changes.pop(key) for key in told if key in changes}
     for name, section in changes.items():
-        sections[name] = {**sections[name], **section}
+        sections[name] = {**sections.get(name, {}), **section}
+    sections["batch_parts"] = batch_parts
     started_at = dt.datetime(2026, 1, 31, 12, 0, 59)
     directory = TrialDir.create(project / "outputs", started_at)
     return Told(TrialConfig.model_validate(sections), project, directory, **stop)
@@ -254,9 +267,12 @@ def test_the_same_configuration_gives_the_same_bits(project: Path) -> None:
     )
 
 
-def test_a_pruned_trial_leaves_its_histories_and_no_evaluation(project: Path) -> None:
-    context = _context(project, stop_at=2)
-    with pytest.raises(TrialPruned, match="epoch 2"):
+@pytest.mark.parametrize("why", [TrialPruned, TrialTimedOut])
+def test_a_pruned_trial_leaves_its_histories_and_no_evaluation(
+    project: Path, why: type[Exception]
+) -> None:
+    context = _context(project, stop_at=2, stop_with=why)
+    with pytest.raises(why, match="epoch 2"):
         _run(context)
     assert _left(context.directory) == CURVES_AND_METRICS
     document = _metrics(context.directory)
@@ -275,10 +291,84 @@ def test_an_interrupted_trial_leaves_nothing_final(project: Path) -> None:
 
 def test_a_diverged_trial_is_named_and_leaves_its_histories(project: Path) -> None:
     context = _context(project, training={"learning_rate": 1e30, "optimizer": "sgd"})
-    with pytest.raises(ObjectiveError, match="epoch 1"):
+    with pytest.raises(DivergedError, match="epoch 1"):
         _run(context)
     assert _left(context.directory) == CURVES_AND_METRICS
     assert _metrics(context.directory)["best_epoch"] is None
+
+
+def test_how_much_is_an_explosion_stands_in_the_trials_configuration(project: Path) -> None:
+    training = {"learning_rate": 1e3, "use_weighted_loss": False}
+    tolerant = _context(project, training=training, failures={"explosion": 1e30})
+    strict = _context(project, training=training, failures={"explosion": 10.0})
+    assert _run(tolerant).epochs == 4
+    with pytest.raises(DivergedError, match=r"more than 10 times that of a constant guess"):
+        _run(strict)
+    history = _metrics(strict.directory)["histories"]["val_mse"]
+    assert history == _metrics(tolerant.directory)["histories"]["val_mse"][: len(history)]
+
+
+def test_told_to_stop_before_the_training_a_trial_does_not_begin(project: Path) -> None:
+    context = _context(project, stop_at_check=1, stop_with=TrialInterrupted)
+    with pytest.raises(TrialInterrupted):
+        _run(context)
+    assert context.reported == {}
+    assert _left(context.directory) == set()
+
+
+def test_told_to_stop_before_it_goes_on_a_trial_keeps_the_checkpoint_that_it_has(
+    project: Path,
+) -> None:
+    context = _context(project, stop_at_check=10, stop_with=TrialInterrupted)
+    with pytest.raises(TrialInterrupted):
+        _run(context)
+    before = {file: file.read_bytes() for file in context.directory.checkpoints_dir.iterdir()}
+    context.checks, context.stop_at_check = 0, 1
+    with pytest.raises(TrialInterrupted):
+        _run(context)
+    after = {file: file.read_bytes() for file in context.directory.checkpoints_dir.iterdir()}
+    assert before == after != {}
+
+
+def test_between_training_and_evaluation_nothing_is_lost(
+    project: Path, finished: tuple[Told, Outcome]
+) -> None:
+    _, whole = finished
+    training = {"epochs": 6, "learning_rate": 0.02}
+    # Before the training, after each of its 6 × 7 batches, and then once more.
+    context = _context(project, training=training, stop_at_check=44, stop_with=TrialInterrupted)
+    with pytest.raises(TrialInterrupted):
+        _run(context)
+    assert sorted(context.reported) == [1, 2, 3, 4, 5, 6]
+    context.reported.clear()
+
+    outcome = _run(context)
+
+    assert context.reported == {}, "it trained again"
+    assert (outcome.value, outcome.best_epoch) == (whole.value, whole.best_epoch)
+    assert _repeatable(outcome.metrics) == _repeatable(whole.metrics)
+
+
+def test_a_trial_over_its_time_when_it_is_taken_up_has_the_histories_of_its_checkpoint(
+    project: Path,
+) -> None:
+    context = _context(project, stop_at=2, stop_with=TrialInterrupted)
+    with pytest.raises(TrialInterrupted):
+        _run(context)
+    context.checks, context.stop_at_check, context.stop_with = 0, 1, TrialTimedOut
+    with pytest.raises(TrialTimedOut):
+        _run(context)
+    assert len(_metrics(context.directory)["histories"]["val_mse"]) == 2
+
+
+def test_a_trial_in_halves_comes_to_its_end_and_gives_the_same_bits_again(project: Path) -> None:
+    one, other = (_context(project, batch_parts=2, training={"batch_size": 8}) for _ in range(2))
+    whole = _context(project, training={"batch_size": 8})
+    values = [_run(context).value for context in (one, other, whole)]
+    assert values[0] == values[1] != values[2]
+    assert one.directory.predictions_file.read_bytes() == (
+        other.directory.predictions_file.read_bytes()
+    )
 
 
 @pytest.mark.parametrize("stop_at", [None, 1])
@@ -354,8 +444,10 @@ def test_running_out_of_memory_says_what_needs_less(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(FlowNet, "forward", exhausted)
-    with pytest.raises(ObjectiveError, match=r"out of memory on cpu: .*batch_size"):
-        _run(_context(project))
+    context = _context(project)
+    with pytest.raises(MemoryExhaustedError, match=r"out of memory on cpu: .*batch_size"):
+        _run(context)
+    assert _left(context.directory) == set()
 
 
 def test_images_are_read_by_the_2d_network(project: Path) -> None:

@@ -123,7 +123,7 @@ def test_every_trial_has_a_directory_that_tells_the_truth(run: Run) -> None:
         assert config["training"]["learning_rate"] == trial.params["training.learning_rate"]
         assert info["started_at"].endswith("Z")
         assert (folder / "logs" / "trial.log").stat().st_size > 0
-    assert trials[1].user_attrs["error"] == "ValueError: a bad day"
+    assert trials[1].user_attrs["error"].startswith("ValueError: a bad day")
     assert (
         "Traceback"
         in (run.project / trials[1].user_attrs["output_dir"] / "logs/trial.log").read_text()
@@ -205,14 +205,6 @@ def test_the_pruner_stops_a_hopeless_trial(tmp_path: Path, make_settings: Make) 
     assert trial.value == 1.0
     folder = run.project / trial.user_attrs["output_dir"]
     assert yaml.safe_load((folder / "trial_info.yaml").read_text())["state"] == "pruned"
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_a_value_that_is_no_number_fails_the_trial(run: Run, value: float) -> None:
-    with pytest.raises(NoTrialSucceededError, match="val_mse is"):
-        run.go(lambda _: value, n_trials=1)
-
-    assert run.states() == ["FAIL"]
 
 
 def test_trials_that_fail_one_after_another_end_the_call(run: Run) -> None:
@@ -311,12 +303,12 @@ def test_what_breaks_a_constraint_is_told_to_the_sampler_and_not_trained(
     assert {trial.state.name for trial in run.study().get_trials()} == {"PRUNED", "COMPLETE"}
 
 
-def test_an_infinite_value_of_any_metric_fails_the_trial(
-    tmp_path: Path, make_settings: Make
-) -> None:
+def test_a_value_that_was_not_reached_fails_the_trial(tmp_path: Path, make_settings: Make) -> None:
     settings = make_settings(SPACE, name="two", metric=["val_mse", "unheard_of"])
 
-    with pytest.raises(NoTrialSucceededError, match="unheard_of is nan"):
+    with pytest.raises(
+        NoTrialSucceededError, match="unheard_of has no value; there are: size, val_mse"
+    ):
         Run(tmp_path, settings).go(good, n_trials=1)
 
 

@@ -11,6 +11,7 @@ from tunectl.training.device import (
     available_devices,
     convolutions_for,
     derive_seed,
+    frugal_memory,
     release_memory,
     resolve_device,
     seed_everything,
@@ -74,6 +75,13 @@ def test_the_kind_of_convolution_changes_speed_and_not_results() -> None:
     with convolutions_for("cpu", 10**6):
         large = layer(x)
     torch.testing.assert_close(small, large)
+
+
+def test_memory_can_be_had_as_usual_while_it_is_used_frugally_and_afterwards() -> None:
+    with pytest.raises(RuntimeError, match="on purpose"), frugal_memory():
+        assert torch.ones(2**20).sum() == 2**20
+        raise RuntimeError("on purpose")
+    assert torch.ones(2**20).sum() == 2**20
 
 
 def test_releasing_memory_twice_is_harmless() -> None:

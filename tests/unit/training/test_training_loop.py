@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from tunectl.config.schema import DataSplit, Training
-from tunectl.errors import ObjectiveError
+from tunectl.errors import DivergedError, ObjectiveError
 from tunectl.training.architecture import Architecture
 from tunectl.training.data import Samples, Split, split_indices
 from tunectl.training.device import torch_settings
@@ -232,9 +232,24 @@ def test_switching_normalisation_leaves_the_metric_on_its_scale() -> None:
 
 def test_numbers_that_are_not_finite_end_it_and_name_the_epoch() -> None:
     state = _start(learning_rate=1e30, optimizer="sgd")
-    with pytest.raises(ObjectiveError, match=r"val_mse is (nan|inf) in epoch 1: .*diverged"):
+    with pytest.raises(DivergedError, match=r"val_mse is (nan|inf) in epoch 1: .*diverged"):
         _fit(state=state)
     assert state.epoch == 1
+
+
+def test_an_exploding_training_ends_and_leaves_the_epoch_in_the_histories() -> None:
+    state = _start(learning_rate=1e3)
+    with pytest.raises(DivergedError, match=r"in epoch \d+, more than 100 times"):
+        _fit(state=state, plan=_plan(explosion=100.0))
+    assert state.histories["val_mse"][-1] > 100
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_neither_units_nor_weights_of_the_loss_look_like_an_explosion(normalize: bool) -> None:
+    data = _tensors(_samples(unit=1e4), normalize=normalize)
+    plan = _plan(explosion=100.0, epochs=2)
+    losses = _fit(data=data, plan=plan, weights=(1e6, 1e6)).histories["train_loss"]
+    assert min(losses) > 1e4
 
 
 def test_an_r2_that_does_not_exist_is_explained() -> None:
