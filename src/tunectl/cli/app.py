@@ -8,10 +8,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.traceback import Traceback
 from typer.core import TyperGroup
 
 from tunectl import __version__
@@ -24,6 +23,9 @@ from tunectl.cli.signals import Terminated, set_up_signals
 from tunectl.cli.streams import set_up_streams
 from tunectl.config.passwords import hide_passwords
 from tunectl.errors import ProblemsError, StorageError, TunectlError
+
+if TYPE_CHECKING:
+    from rich.traceback import Traceback
 
 
 class Root(TyperGroup):
@@ -185,6 +187,8 @@ def _report(error: Exception) -> None:
 
 def _traceback_of(error: Exception) -> Traceback:
     """Return where an error came from, with no password in what it and its causes say."""
+    from rich.traceback import Traceback
+
     trace = Traceback.extract(type(error), error, error.__traceback__)
     for stack in trace.stacks:
         stack.exc_value = hide_passwords(stack.exc_value)
