@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +50,56 @@ def make_settings() -> Callable[..., Settings]:
 def database(tmp_path: Path) -> str:
     """Return the URL of a SQLite file that is not there yet."""
     return f"sqlite:///{tmp_path / 'optuna' / 'study.db'}"
+
+
+@contextmanager
+def mounted(folder: Path, *options: str) -> Iterator[None]:
+    """Mount something on a folder while the block lasts; skip the test where that is forbidden."""
+    mount = ["mount", *options, str(folder)]
+    try:
+        done = subprocess.run(mount, capture_output=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount")
+    if done.returncode != 0:
+        pytest.skip("mounting is not allowed")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def read_only() -> Callable[[Path], AbstractContextManager[None]]:
+    """Return what makes a folder read-only while a block lasts, for root as well."""
+
+    @contextmanager
+    def make_read_only(folder: Path) -> Iterator[None]:
+        with mounted(folder, "--bind", str(folder)):
+            remount = ["mount", "-o", "remount,ro,bind", str(folder)]
+            subprocess.run(remount, check=True)
+            yield
+
+    return make_read_only
+
+
+@pytest.fixture
+def small_disk() -> Callable[[Path, int], AbstractContextManager[None]]:
+    """Return what lays a disk of so many kilobytes over an empty folder while a block lasts."""
+
+    @contextmanager
+    def make_small_disk(folder: Path, size_kb: int) -> Iterator[None]:
+        with mounted(folder, "-t", "tmpfs", "-o", f"size={size_kb}k", "tmpfs"):
+            yield
+
+    return make_small_disk
+
+
+@pytest.fixture
+def old_database(tmp_path: Path) -> Path:
+    """Return a SQLite file with a study `old` that Optuna 2.10 wrote."""
+    file = tmp_path / "optuna" / "study.db"
+    file.parent.mkdir()
+    script = Path(__file__).parent / "data" / "optuna-2.10.sql"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(script.read_text(encoding="utf-8"))
+    return file

@@ -45,6 +45,15 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
+def free_name(path: Path) -> Path:
+    """Return a path that nothing stands at: the one given, or the same with `-2`, `-3` … added."""
+    free, number = path, 1
+    while os.path.lexists(free):
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
     with replacing(path) as beside:

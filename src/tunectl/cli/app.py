@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from tunectl import __version__
 from tunectl.cli import results, study, study_changes, study_files, trial, tune, upkeep, worker
@@ -19,10 +21,41 @@ from tunectl.cli.render import stderr
 from tunectl.cli.session import Session
 from tunectl.cli.signals import Terminated, set_up_signals
 from tunectl.cli.streams import set_up_streams
+from tunectl.config.passwords import hide_passwords
 from tunectl.errors import ProblemsError, StorageError, TunectlError
+
+if TYPE_CHECKING:
+    from rich.traceback import Traceback
+
+
+class Root(TyperGroup):
+    """The program's commands. What they refuse is repeated to the user without passwords."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> Any:
+        """Parse the global options."""
+        with _without_passwords():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parse and run a command."""
+        with _without_passwords():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _without_passwords() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        message = getattr(error, "message", None)
+        if isinstance(message, str):
+            error.message = hide_passwords(message)  # type: ignore[attr-defined]
+        raise
+
 
 app = typer.Typer(
     name="tunectl",
+    cls=Root,
     help="Run hyperparameter studies that nothing can spoil.",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -141,12 +174,22 @@ def _report(error: Exception) -> None:
     """Say what went wrong in the user's words; a traceback only with -vv."""
     console = stderr()
     if shows_details():
-        console.print_exception()
+        console.print(_traceback_of(error))
     known = isinstance(error, TunectlError)
     text = str(error) if known else f"{type(error).__name__}: {error}"
     lines = [str(one) for one in error.problems] if isinstance(error, ProblemsError) else [text]
     for line in lines:
         console.print("error: ", style="bold red", end="", soft_wrap=True)
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(hide_passwords(line), markup=False, soft_wrap=True)
     if not known:
         console.print("this is a fault of tunectl; -vv shows where", style="dim")
+
+
+def _traceback_of(error: Exception) -> Traceback:
+    """Return where an error came from, with no password in what it and its causes say."""
+    from rich.traceback import Traceback
+
+    trace = Traceback.extract(type(error), error, error.__traceback__)
+    for stack in trace.stacks:
+        stack.exc_value = hide_passwords(stack.exc_value)
+    return Traceback(trace)

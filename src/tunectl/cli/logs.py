@@ -8,6 +8,7 @@ import warnings
 from rich.text import Text
 
 from tunectl.cli.render import stderr
+from tunectl.config.passwords import hide_passwords
 
 LEVELS = {
     "debug": logging.DEBUG,
@@ -54,11 +55,12 @@ class LogLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the line of a record."""
-        line = f"{record.levelname.lower()}: {record.getMessage()}"
+        line = hide_passwords(f"{record.levelname.lower()}: {record.getMessage()}")
         if line in self._said:
             return
         self._said.add(line)
         console = stderr()
         console.print(Text(line, style=STYLES.get(record.levelno, "dim")), soft_wrap=True)
         if record.exc_info and shows_details():
-            console.print(Text(logging.Formatter().formatException(record.exc_info), style="dim"))
+            trace = hide_passwords(logging.Formatter().formatException(record.exc_info))
+            console.print(Text(trace, style="dim"))

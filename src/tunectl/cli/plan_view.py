@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tunectl.cli.render import duration, fields, number, value_text
+from tunectl.config.passwords import hide_passwords
 
 if TYPE_CHECKING:
     from tunectl.config.load import Loaded
@@ -23,7 +23,6 @@ NOTE = (
     "and drawing figures come on top"
 )
 SPACE = "params_to_tune."
-_PASSWORD = re.compile(r"(://[^:/@\s]*):[^@/\s]*@")
 
 
 def configuration(loaded: Loaded) -> dict[str, dict[str, Any]]:
@@ -42,7 +41,7 @@ def configuration(loaded: Loaded) -> dict[str, dict[str, Any]]:
             value = _value_at(flat, key)
         has_own_entries = isinstance(value, dict) and value and not key.startswith(SPACE)
         if not has_own_entries:
-            merged[key] = {"value": _without_password(value), "origin": _hidden(str(origin))}
+            merged[key] = {"value": _without_password(value), "origin": hide_passwords(str(origin))}
     return merged
 
 
@@ -104,11 +103,7 @@ def _value_at(tree: Mapping[str, Any], key: str) -> Any:
 
 
 def _without_password(value: Any) -> Any:
-    return _hidden(value) if isinstance(value, str) else value
-
-
-def _hidden(text: str) -> str:
-    return _PASSWORD.sub(r"\1:***@", text)
+    return hide_passwords(value) if isinstance(value, str) else value
 
 
 def _rehearsal_document(rehearsals: Rehearsals) -> dict[str, Any]:

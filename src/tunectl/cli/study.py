@@ -60,9 +60,7 @@ def create(
     """Create a study in the database, without running a trial."""
     from tunectl.cli.mismatch import open_or_ask
     from tunectl.cli.tune import refuse_problems
-    from tunectl.errors import StudyExistsError
-    from tunectl.studies.lifecycle import study_names
-    from tunectl.studies.storage import storage_errors
+    from tunectl.running.opening import make_study
 
     session = session_of(context)
     name, given = name_and_overrides(name, overrides)
@@ -76,12 +74,10 @@ def create(
     )
     refuse_problems(session, loaded)
     store = open_store(session, None, loaded.settings)
-    wanted = loaded.settings.search.study.name
-    with storage_errors(store.url):
-        exists = wanted in study_names(store.storage)
-    if exists and not exist_ok:
-        raise StudyExistsError(f"study {wanted!r} exists already; --exist-ok takes it as it is")
-    opened, _ = open_or_ask(loaded.settings, store.url, on_mismatch)
+    if exist_ok:
+        opened, _ = open_or_ask(loaded.settings, store.url, on_mismatch)
+    else:
+        opened = make_study(loaded.settings, store.url)
     emit(f"{opened.study_name}\n")
 
 

@@ -22,6 +22,7 @@ from tunectl.cli.options import (
 )
 from tunectl.cli.render import emit, print_json, show, stderr
 from tunectl.cli.session import load_settings, session_of
+from tunectl.config.passwords import hide_passwords
 from tunectl.errors import DeviceError, Problem, ProblemsError, StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -179,9 +180,9 @@ def _examine(loaded: Loaded, project: Path, *, plan: bool) -> Checked:
 def _report(checked: Checked, *, with_origins: bool) -> None:
     """Say what was found to a person."""
     for warning in checked.warnings:
-        stderr().print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
+        stderr().print(Text(hide_passwords(f"warning: {warning}"), style="yellow"), soft_wrap=True)
     for problem in checked.problems:
-        stderr().print(Text(f"error: {problem}", style="red"), soft_wrap=True)
+        stderr().print(Text(hide_passwords(f"error: {problem}"), style="red"), soft_wrap=True)
     if checked.problems or checked.loaded is None:
         return
     emit("configuration and data are valid\n")
@@ -191,12 +192,13 @@ def _report(checked: Checked, *, with_origins: bool) -> None:
         show(*plan_view(checked.loaded, checked.plan))
     elif with_origins:
         for key, origin in checked.loaded.origins.items():
-            emit(f"{key}  ({origin})\n")
+            emit(hide_passwords(f"{key}  ({origin})\n"))
 
 
 def _document(checked: Checked, *, plan: bool) -> dict[str, Any]:
     def plain(one: Problem) -> dict[str, Any]:
-        return {"file": one.file, "line": one.line, "key": one.key, "message": one.message}
+        message = hide_passwords(one.message)
+        return {"file": one.file, "line": one.line, "key": one.key, "message": message}
 
     document: dict[str, Any] = {
         "schema_version": 1,

@@ -9,18 +9,21 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 import optuna
+from filelock import FileLock
 from optuna.storages import RDBStorage
 
 from tunectl.artifacts.study_dir import ProjectTree
 from tunectl.config.schema import Settings
-from tunectl.errors import SpaceMismatchError, StorageError, UsageError
+from tunectl.errors import SpaceMismatchError, StorageError, StudyExistsError, UsageError
 from tunectl.studies.differences import Difference, Grade, compare
 from tunectl.studies.lifecycle import (
     check_fit,
+    create_or_complete,
     create_study,
     load_study,
     store_settings,
@@ -29,7 +32,8 @@ from tunectl.studies.lifecycle import (
 )
 from tunectl.studies.migration import is_whole, migrate_study
 from tunectl.studies.removal import remove_study
-from tunectl.studies.storage import open_storage, storage_errors
+from tunectl.studies.sqlite_file import claims_file
+from tunectl.studies.storage import open_storage, shown_url, sqlite_path, storage_errors
 
 log = logging.getLogger(__name__)
 
@@ -56,16 +60,32 @@ def open_study(
         SpaceMismatchError: the stored search space differs; nothing was changed.
         StorageError: the database cannot be used.
     """
-    storage = open_storage(url, create=True)
-    if storage is None:
-        raise StorageError(f"{url} could not be made")
-    with storage_errors(url):
-        if settings.search.study.name not in study_names(storage):
-            return create_study(storage, settings), settings
+    storage = _open_for_writing(url)
+    with storage_errors(url), _one_at_a_time(url):
+        made = create_or_complete(storage, settings)
+        if made is not None:
+            return made, settings
         try:
             return _take_up(storage, settings), settings
         except SpaceMismatchError as mismatch:
             return _resolve(storage, settings, on_mismatch, mismatch)
+
+
+def make_study(settings: Settings, url: str) -> optuna.Study:
+    """Create the study that the settings name; of several processes that try, one does.
+
+    Raises:
+        StudyExistsError: it is there already; nothing was changed.
+        StorageError: the database cannot be used.
+    """
+    storage = _open_for_writing(url)
+    with storage_errors(url), _one_at_a_time(url):
+        made = create_or_complete(storage, settings)
+    if made is None:
+        raise StudyExistsError(
+            f"study {settings.search.study.name!r} exists already; --exist-ok takes it as it is"
+        )
+    return made
 
 
 def reopen_study(name: str, url: str) -> tuple[optuna.Study, Settings]:
@@ -75,8 +95,10 @@ def reopen_study(name: str, url: str) -> tuple[optuna.Study, Settings]:
         StudyNotFoundError: there is no such study.
         UsageError: another program made it, so that no configuration is stored with it.
     """
-    storage = open_storage(url, create=False)
-    with storage_errors(url):
+    path = sqlite_path(url)
+    is_there = path is None or path.exists()
+    storage = open_storage(url, create=True) if is_there else None
+    with storage_errors(url), _one_at_a_time(url):
         settings = stored_settings(load_study(storage, name))
         if settings is None:
             raise UsageError(
@@ -104,6 +126,28 @@ def rename_study(settings: Settings, name: str) -> Settings:
     study = settings.search.study.model_copy(update={"name": name})
     search = settings.search.model_copy(update={"study": study})
     return settings.model_copy(update={"search": search})
+
+
+def _open_for_writing(url: str) -> RDBStorage:
+    storage = open_storage(url, create=True)
+    if storage is None:
+        raise StorageError(f"{shown_url(url)} could not be made")
+    return storage
+
+
+@contextmanager
+def _one_at_a_time(url: str) -> Iterator[None]:
+    """Let no other process create or change studies of a SQLite file within the block.
+
+    A database server has no file to lock; there, who comes second finds the study made, or
+    finishes it with the same values.
+    """
+    path = sqlite_path(url)
+    if path is None or not path.exists():
+        yield
+        return
+    with FileLock(claims_file(path)):
+        yield
 
 
 def _take_up(

@@ -73,12 +73,32 @@ def create_study(storage: RDBStorage, settings: Settings) -> optuna.Study:
         )
     except DuplicatedStudyError as error:
         raise StudyExistsError(f"study {wanted.name!r} exists already") from error
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        study.set_metric_names(list(wanted.metric))
-    about = {"schema_version": 1, "created_at": _now(), "tunectl_version": __version__}
-    study.set_user_attr(ABOUT_ATTR, about)
-    store_settings(study, settings)
+    _complete(study, settings)
+    return study
+
+
+def create_or_complete(storage: RDBStorage, settings: Settings) -> optuna.Study | None:
+    """Create a study, or finish one whose creation was cut off; leave one that is there alone.
+
+    Args:
+        storage: The database.
+        settings: What the user wrote; `search.study.name` names the study.
+
+    Returns:
+        The study, ready to run trials; None where it was there already.
+
+    Raises:
+        ConfigError: the sampler or pruner cannot be made.
+    """
+    if settings.search.study.name not in study_names(storage):
+        try:
+            return create_study(storage, settings)
+        except StudyExistsError:
+            pass  # another process was first
+    study = load_study(storage, settings.search.study.name, settings)
+    if not _is_begun_only(study, settings):
+        return None
+    _complete(study, settings)
     return study
 
 
@@ -188,6 +208,31 @@ def overview(study: optuna.Study) -> StudyOverview:
         n_trials=len(trials),
         best_value=first_value(best) if best else None,
         created_at=created_at(study),
+    )
+
+
+def _complete(study: optuna.Study, settings: Settings) -> None:
+    """Store with a new study what makes it one of ours; the configuration comes last."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.set_metric_names(list(settings.search.study.metric))
+    about = {"schema_version": 1, "created_at": _now(), "tunectl_version": __version__}
+    study.set_user_attr(ABOUT_ATTR, about)
+    store_settings(study, settings)
+
+
+def _is_begun_only(study: optuna.Study, settings: Settings) -> bool:
+    """Whether a study is what `create_study` leaves when it is killed half-way.
+
+    It has nothing of anybody's: no trial, no configuration, no attribute but ours.
+    """
+    wanted = settings.search.study
+    names = study.metric_names
+    return (
+        directions_of(study) == wanted.directions
+        and (names is None or tuple(names) == tuple(wanted.metric))
+        and study.user_attrs.keys() <= {ABOUT_ATTR}
+        and not study.get_trials(deepcopy=False)
     )
 
 

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tunectl.artifacts.study_dir import StudyDir
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.studies import attributes
+from tunectl.studies.sqlite_file import claims_file
 from tunectl.studies.storage import sqlite_path
 
 
@@ -25,7 +26,7 @@ def claim_lock(url: str, folder: StudyDir) -> Path:
     It stands beside a SQLite database, so that all project folders that use one share it.
     """
     database = sqlite_path(url)
-    return folder.lock_file if database is None else Path(f"{database}.claims.lock")
+    return folder.lock_file if database is None else claims_file(database)
 
 
 def claimant(study_name: str, project: Path) -> dict[str, str]:

@@ -5,36 +5,51 @@ The one boundary at which database errors are translated. It knows nothing of wh
 
 from __future__ import annotations
 
+import errno
 import re
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import optuna
-from filelock import FileLock
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from tunectl.config.passwords import hide_passwords
 from tunectl.errors import StorageError, StudyNotFoundError, UsageError
+from tunectl.studies import sqlite_file
+from tunectl.studies.file_systems import Mounts, current_mounts
+from tunectl.studies.reasons import reason_of, sqlite_code
 
-# A writer waits so long for another one before it gives up.
+__all__ = [
+    "open_storage",
+    "reason_of",
+    "shown_url",
+    "sqlite_path",
+    "storage_errors",
+    "timeout_of",
+]
+
+# A writer waits so long for another one before it gives up; `?timeout=` in the URL says otherwise.
 BUSY_TIMEOUT_S = 60.0
 
-# Those that every version of Optuna's schema has.
-NEEDED_TABLES = {"trials", "trial_params", "trial_values", "trial_user_attributes"}
+# What opening a database in a place that cannot be written to may fail with.
+_NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT)
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def open_storage(url: str, *, create: bool) -> RDBStorage | None:
+def open_storage(url: str, *, create: bool, mounts: Mounts = current_mounts) -> RDBStorage | None:
     """Open the database of studies.
 
     Args:
         url: SQLAlchemy URL; a SQLite path in it is absolute.
-        create: Make a SQLite file that is not there.
+        create: It will be written to: make a SQLite file that is not there.
+        mounts: Says what is mounted where.
 
     Returns:
         The storage, or None where it is a SQLite file that is not there and `create` is False.
@@ -49,7 +64,10 @@ def open_storage(url: str, *, create: bool) -> RDBStorage | None:
     with storage_errors(url):
         if path is None:
             return RDBStorage(_escaped(url))
-        return _open_sqlite(url, path)
+        if not create:
+            return _open_for_reading(url, path, mounts)
+        _make_folder(path)
+        return _open_in_turn(url, path, mounts)
 
 
 def sqlite_path(url: str) -> Path | None:
@@ -61,7 +79,8 @@ def sqlite_path(url: str) -> Path | None:
     try:
         parsed = make_url(url)
     except (SQLAlchemyError, ValueError) as error:
-        shown = re.sub(r"//[^/@]*@", "//…@", url)  # whatever it is, it may hold a password
+        # Whatever it is, it may hold a password; a path that lacks its sqlite:/// does not.
+        shown = url if re.fullmatch(r"[\w./~-]+", url) else re.sub(r"[^\w].*", "…", url)
         raise UsageError(
             f"{shown!r} is no storage URL; valid is for example sqlite:///optuna/study.db"
         ) from error
@@ -69,12 +88,23 @@ def sqlite_path(url: str) -> Path | None:
         return None
     if parsed.database in (None, "", ":memory:"):
         raise UsageError("an in-memory database would lose the study; give it a file")
+    if str(parsed.database).startswith("file:"):
+        raise UsageError(f"{shown_url(url)!r}: give the path itself, as in sqlite:////tmp/study.db")
     return Path(str(parsed.database))
 
 
 def shown_url(url: str) -> str:
     """Return the URL as it may be shown: without its password."""
-    return make_url(url).render_as_string(hide_password=True)
+    return hide_passwords(make_url(url).render_as_string(hide_password=True))
+
+
+def timeout_of(url: str) -> float:
+    """Return how many seconds to wait for another process that uses a SQLite file."""
+    given = make_url(url).query.get("timeout")
+    try:
+        return float(str(given)) if given is not None else BUSY_TIMEOUT_S
+    except ValueError as error:
+        raise UsageError(f"{shown_url(url)!r}: timeout takes seconds, not {given!r}") from error
 
 
 @contextmanager
@@ -83,11 +113,12 @@ def storage_errors(url: str) -> Iterator[None]:
     try:
         yield
     except (StorageInternalError, SQLAlchemyError, sqlite3.Error) as error:
-        raise StorageError(f"{shown_url(url)}: {reason_of(error)}") from error
-    except ImportError as error:
-        raise StorageError(f"{shown_url(url)}: its driver is not installed ({error})") from error
+        raise StorageError(f"{shown_url(url)}: {reason_of(error, sqlite_path(url))}") from error
     except OSError as error:
-        raise StorageError(f"{shown_url(url)}: {error.strerror or error}") from error
+        raise StorageError(f"{error.filename or shown_url(url)}: {reason_of(error)}") from error
+    except ImportError as error:
+        why = hide_passwords(str(error))
+        raise StorageError(f"{shown_url(url)}: its driver is not installed ({why})") from error
     except KeyError as error:
         if "Record does not exist" not in str(error):
             raise
@@ -98,55 +129,63 @@ def storage_errors(url: str) -> Iterator[None]:
         raise StorageError(f"{shown_url(url)}: {error}") from error
 
 
-def _open_sqlite(url: str, path: Path) -> RDBStorage:
-    engine_kwargs = {"connect_args": {"timeout": BUSY_TIMEOUT_S}}
+def _make_folder(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Creating tables from several processes at once crashes some of them.
-        with FileLock(f"{path}.lock"):
-            _prepare(path)
-            return RDBStorage(_escaped(url), engine_kwargs)
-    except PermissionError:
-        if not path.exists():
+    except (FileExistsError, NotADirectoryError) as error:
+        raise StorageError(
+            f"{path}: its folder cannot be made, since {error.filename} is a file; move that away, "
+            "or name another database: storage.url"
+        ) from error
+
+
+def _open_for_reading(url: str, path: Path, mounts: Mounts) -> RDBStorage:
+    """Open a SQLite file, also where nothing can be written: in a read-only folder, on a full disk.
+
+    A database that has no log beside it can be taken as it is, if SQLite cannot make one.
+    """
+    try:
+        try:
+            return _open_in_turn(url, path, mounts)
+        except OSError as error:  # the lock's file cannot be made
+            if error.errno not in _NOT_WRITABLE:
+                raise
+            sqlite_file.refuse_unusable(path, timeout_of(url))
+            return RDBStorage(_escaped(url), _engine_options(url))
+    except (sqlite3.OperationalError, StorageInternalError) as error:
+        locked = sqlite_code(error).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+        if locked or not sqlite_file.can_be_read_as_it_is(path):
             raise
-        return RDBStorage(_escaped(url), engine_kwargs)  # a read-only folder can still be read
+        sqlite_file.refuse_unusable(path, timeout_of(url), immutable=True)
+        return RDBStorage(_escaped(url), {"creator": _reader_of(path)})
 
 
-def _prepare(path: Path) -> None:
-    """Refuse what is no database of studies; let readers and the writer of a new one not wait."""
+def _open_in_turn(url: str, path: Path, mounts: Mounts) -> RDBStorage:
+    """Open a SQLite file, made if it is not there: from several processes at once some would fail.
+
+    Raises:
+        OSError: its folder cannot be written to.
+    """
     if path.is_dir():
-        raise StorageError(f"{path} is a folder, not a database")
-    new = not path.exists() or path.stat().st_size == 0
-    with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as connection:
-        if new:
-            connection.execute("PRAGMA journal_mode=WAL")
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    if tables and "studies" not in tables:
-        raise StorageError(f"{path} is a database, but not one of studies; it is left as it is")
-    missing = sorted(NEEDED_TABLES - tables) if tables else []
-    if missing:
-        # Optuna would make the table again, and what was in it would simply be gone.
-        raise StorageError(f"{path} is damaged: it has no table {', '.join(missing)}")
+        raise StorageError(f"{path} is a folder, not a database; name a file (storage.url)")
+    timeout_s = timeout_of(url)
+    with sqlite_file.opening_lock(path, timeout_s):
+        if not path.exists():
+            real = path.resolve()  # a link to where it is to be is left a link
+            sqlite_file.make_database(real, sqlite_file.journal_for(real, mounts()))
+        sqlite_file.refuse_unusable(path, timeout_s)
+        sqlite_file.settle_journal(path, mounts(), timeout_s)
+        return RDBStorage(_escaped(url), _engine_options(url))
+
+
+def _engine_options(url: str) -> dict[str, Any]:
+    return {"connect_args": {"timeout": timeout_of(url)}}
+
+
+def _reader_of(path: Path) -> Callable[[], sqlite3.Connection]:
+    return lambda: sqlite_file.connect(path, 0.0, immutable=True)
 
 
 def _escaped(url: str) -> str:
     # Optuna calls `str.format` on the URL, for which a brace in a folder's name is a field.
     return url.replace("{", "{{").replace("}", "}}")
-
-
-def reason_of(error: BaseException) -> str:
-    """Return in a line what a database's error means."""
-    cause = error.__cause__ or error
-    text = str(getattr(cause, "orig", None) or cause).strip()
-    known = {
-        "database is locked": "another process keeps the database locked",
-        "file is not a database": "this file is not a database; it is left as it is",
-        "malformed": "the database is damaged",
-        "readonly": "the database cannot be written",
-        "unable to open": "the database cannot be opened",
-        "disk is full": "the disk is full",
-    }
-    for words, meaning in known.items():
-        if words in text:
-            return f"{meaning} ({text})"
-    return text.splitlines()[0] if text else type(cause).__name__
