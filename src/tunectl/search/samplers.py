@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler, nsgaii
@@ -18,29 +17,35 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tunectl.config.search_schema import Choice, Component, ParameterSpec
 from tunectl.errors import ConfigError, Problem
+from tunectl.search import joint
 from tunectl.search.components import Kind, make_component
+from tunectl.search.genetic import NSGAIIISampler, NSGAIISampler
 from tunectl.search.grid import LARGEST_GRID, GridSampler
 from tunectl.search.points import Points
+from tunectl.search.quasi_random import QMCSampler
+from tunectl.search.randomness import reseed, seed_of_draw, seed_of_trial
 from tunectl.search.space import SearchSpace
 
 KEY = "study.sampler"
 VISITS_ALL = {"BruteForceSampler": "the brute-force", "GridSampler": "the grid"}
 SAMPLERS: dict[str, type[BaseSampler]] = {
     "GridSampler": GridSampler,
+    "NSGAIISampler": NSGAIISampler,
+    "NSGAIIISampler": NSGAIIISampler,
+    "QMCSampler": QMCSampler,
     **{
         name: getattr(optuna.samplers, name)
         for name in (
             "BruteForceSampler",
             "CmaEsSampler",
             "GPSampler",
-            "NSGAIISampler",
-            "NSGAIIISampler",
-            "QMCSampler",
             "RandomSampler",
             "TPESampler",
         )
     },
 }
+# What these propose jointly, if anything, is the same whenever they are asked.
+REPEATABLE = ("BruteForceSampler", "GridSampler", "QMCSampler", "RandomSampler")
 REFUSED = {
     "seed": "set study.seed instead: each trial's randomness comes from it and the trial's number",
     "search_space": "comes from params_to_tune",
@@ -62,7 +67,7 @@ LEAVES_OUT = {
     "GPSampler": _NO_PLACE,
     "NSGAIISampler": _NO_PLACE,
     "NSGAIIISampler": _NO_PLACE,
-    "QMCSampler": "spreads only what its first trial has and draws other {what} at random",
+    "QMCSampler": _NO_PLACE,
 }
 USES_CONSTRAINTS = ("GPSampler", "NSGAIISampler", "NSGAIIISampler", "TPESampler")
 NEEDS = {"CmaEsSampler": ("cmaes",), "GPSampler": ("scipy", "torch"), "QMCSampler": ("scipy",)}
@@ -139,10 +144,12 @@ def make_sampler(
         sampler: BaseSampler = make_component(component, KIND, allow, KEY, supply)
         return sampler
 
+    keep_in = _memory_of(component)
     if component.name == "GridSampler":
         grid = make(seed)  # it keeps no state but its grid, which is large
-        return PerTrialSampler(lambda _: grid, seed, Points(space))
-    return PerTrialSampler(make, seed, Points(space) if component.name in VISITS_ALL else None)
+        return PerTrialSampler(lambda _: grid, seed, space, points=Points(space), keep_in=keep_in)
+    points = Points(space) if component.name in VISITS_ALL else None
+    return PerTrialSampler(make, seed, space, points=points, keep_in=keep_in)
 
 
 def sampler_warnings(
@@ -170,28 +177,33 @@ def sampler_warnings(
     return [Problem(key=f"{KEY}.name", message=message) for message in messages]
 
 
-def seed_of_trial(seed: int, number: int) -> int:
-    """Return the 32-bit seed of a trial, spread by NumPy's `SeedSequence`."""
-    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-
-
 class PerTrialSampler(BaseSampler):
     """A sampler that is made anew, with a seed of its own, for each trial of one study.
 
     Args:
         make: Seed → a fresh sampler.
         seed: The study's seed.
+        space: The study's search space.
         points: Those of the space, where the sampler visits each once and then is through.
+        keep_in: System attribute that keeps what is proposed jointly; None to propose it anew.
     """
 
     def __init__(
-        self, make: Callable[[int], BaseSampler], seed: int, points: Points | None = None
+        self,
+        make: Callable[[int], BaseSampler],
+        seed: int,
+        space: SearchSpace,
+        *,
+        points: Points | None = None,
+        keep_in: str | None = None,
     ) -> None:
         self._make = make
         self._seed = seed
+        self._space = space
+        self._points = points
+        self._keep_in = keep_in
         self._sampler = make(seed)
         self._number: int | None = None
-        self._points = points
         self._told_to_stop = False
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
@@ -201,12 +213,22 @@ class PerTrialSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        return self._for(trial).infer_relative_search_space(study, trial)
+        kept = self._kept(trial)
+        if kept is None:
+            return self._for(trial).infer_relative_search_space(study, trial)
+        known = self._space.distributions()
+        return {name: known[name] for name in kept if name in known}
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return self._for(trial).sample_relative(study, trial, search_space)
+        kept = self._kept(trial)
+        if kept is not None:
+            return {name: kept[name] for name in search_space}
+        values = self._for(trial).sample_relative(study, trial, search_space)
+        if values and self._keep_in == joint.OWN_KEY:
+            joint.remember(study, trial, values)
+        return values
 
     def sample_independent(
         self,
@@ -215,7 +237,9 @@ class PerTrialSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        return self._for(trial).sample_independent(study, trial, param_name, param_distribution)
+        sampler = self._for(trial)
+        reseed(sampler, seed_of_draw(self._seed, trial.number, param_name))
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(
         self,
@@ -242,12 +266,25 @@ class PerTrialSampler(BaseSampler):
         check = getattr(self._sampler, "is_exhausted", None)
         return self._told_to_stop or bool(check is not None and check(study))
 
+    def _kept(self, trial: FrozenTrial) -> dict[str, Any] | None:
+        """Return what was proposed jointly before the trial was interrupted, None for nothing."""
+        return joint.remembered(trial, self._keep_in) if self._keep_in is not None else None
+
     def _for(self, trial: FrozenTrial) -> BaseSampler:
         """Return the sampler of a trial: Optuna draws late, perhaps after another was asked for."""
         if self._number != trial.number:
             self._sampler = self._make(seed_of_trial(self._seed, trial.number))
             self._number = trial.number
         return self._sampler
+
+
+def _memory_of(component: Component) -> str | None:
+    """Return the system attribute that keeps what a sampler proposes jointly, None for none."""
+    if component.name in REPEATABLE:
+        return None
+    if component.kwargs.get("constant_liar", True):
+        return joint.STORED_BY_OPTUNA.get(component.name, joint.OWN_KEY)
+    return joint.OWN_KEY
 
 
 def _is_plain(spec: ParameterSpec) -> bool:
@@ -257,13 +294,13 @@ def _is_plain(spec: ParameterSpec) -> bool:
 def _supplied(name: str, seed: int, trial_seed: int, space: SearchSpace) -> Mapping[str, Any]:
     """Return the arguments that we give a sampler or a part of one, unless the user does."""
     given: dict[str, Any] = {"seed": trial_seed}
-    if name in ("CmaEsSampler", "GPSampler", "QMCSampler"):
+    if name in ("CmaEsSampler", "GPSampler"):
         # Said once for the study by `sampler_warnings`, not for each parameter of each trial.
         given["warn_independent_sampling"] = False
     if name == "QMCSampler":
         # One sequence for the whole study, but what is drawn beside it is the trial's own.
         given |= {"seed": seed, "independent_sampler": RandomSampler(seed=trial_seed)}
-    elif name == "GridSampler":
+    if name in ("GridSampler", "QMCSampler"):
         given["search_space"] = space
     return given
 
