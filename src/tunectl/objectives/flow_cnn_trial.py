@@ -45,6 +45,9 @@ from tunectl.training.loop import (
 )
 from tunectl.training.metrics import summarise, target_metrics
 
+# An epoch that takes longer is saved on its way as well.
+LONG_EPOCH_S = 30.0
+
 
 def run_trial(context: TrialContext) -> Outcome:
     """Train, evaluate and write; see `FlowCnn.run`."""
@@ -103,7 +106,7 @@ class _Trial:
         data, split, plan = self.data, self.split, self.plan
         check_stop()  # nothing was done since that checkpoint
         try:
-            fitted = fit(self.state, data, split, plan, loss, self._on_epoch, check_stop)
+            fitted = fit(self.state, data, split, plan, loss, self._on_epoch, self._on_batch)
             check_stop()  # what is left to do may take a while, and can be done later
         except TrialInterrupted:
             saved = save_checkpoint(folder, self.state)
@@ -123,6 +126,11 @@ class _Trial:
             batch_parts=self.config.batch_parts,
             explosion=self.config.failures.explosion,
         )
+
+    def _on_batch(self) -> None:
+        self.context.check_stop()
+        if self.clock.is_due(least_s=LONG_EPOCH_S):
+            self.clock.save(self.directory.checkpoints_dir, self.state)
 
     def _on_epoch(self, record: EpochRecord) -> None:
         metric = self.config.study.metric

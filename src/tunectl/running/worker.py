@@ -128,8 +128,9 @@ def fail_trial(place: Workplace, claim: Claim, reason: str) -> TrialEnded:
     """
     trial, directory = claim.trial, claim.directory
     with _trial_log(directory) as trial_log:
-        trial_log.error("failed: %s", reason)
-        _store(place, trial, directory, TrialState.FAIL, attrs={attributes.ERROR: reason})
+        ending = failed(ObjectiveError(reason))
+        _write_to_log(trial_log, ending)
+        _store(place, claim, ending)
     ended = describe_end(place.study, _frozen(place, trial.number), directory)
     place.tell(ended)
     return ended

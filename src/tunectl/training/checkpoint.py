@@ -40,10 +40,14 @@ class CheckpointClock:
         self._last_end = time.monotonic()
         self._cost_s = 0.0
 
-    def is_due(self) -> bool:
-        """Whether enough was trained since the last checkpoint to pay for another."""
+    def is_due(self, *, least_s: float = 0.0) -> bool:
+        """Whether enough was trained since the last checkpoint to pay for another.
+
+        Args:
+            least_s: Seconds that have to lie between two, whatever they cost.
+        """
         trained_s = time.monotonic() - self._last_end
-        return trained_s * self._share >= self._cost_s
+        return trained_s >= least_s and trained_s * self._share >= self._cost_s
 
     def save(self, folder: Path, state: TrainingState) -> None:
         """Write a checkpoint and remember what it cost.

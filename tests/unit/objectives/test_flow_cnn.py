@@ -19,7 +19,7 @@ import torch
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import TrialConfig
 from tunectl.errors import DataError, DeviceError, DivergedError, MemoryExhaustedError
-from tunectl.objectives import figures
+from tunectl.objectives import figures, flow_cnn_trial
 from tunectl.objectives.base import (
     Objective,
     Outcome,
@@ -47,7 +47,7 @@ class Told:
     device: str = "cpu"
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("test.flow_cnn"))
     stop_at: int | None = None
-    stop_with: type[Exception] = TrialPruned
+    stop_with: type[BaseException] = TrialPruned
     stop_at_check: int | None = None
     checks: int = 0
     reported: dict[int, Mapping[str, float]] = field(default_factory=dict)
@@ -347,6 +347,27 @@ def test_between_training_and_evaluation_nothing_is_lost(
     assert context.reported == {}, "it trained again"
     assert (outcome.value, outcome.best_epoch) == (whole.value, whole.best_epoch)
     assert _repeatable(outcome.metrics) == _repeatable(whole.metrics)
+
+
+def test_a_long_epoch_is_saved_on_its_way_and_gone_on_with_in_its_middle(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow_cnn_trial, "LONG_EPOCH_S", 0.0)
+    killed = _context(project)
+    killed.stop_at_check, killed.stop_with = 5, KeyboardInterrupt  # as if there was no warning
+
+    with pytest.raises(KeyboardInterrupt):
+        _run(killed)
+    saved = [path.name for path in killed.directory.checkpoints_dir.iterdir()]
+    assert re.fullmatch(r"epoch-000000-batch-00000[1-3]\.pt", max(saved))
+
+    monkeypatch.undo()
+    killed.stop_at_check = None
+    other = tmp_path / "whole"
+    other.mkdir()
+    whole = _context(_write_data(other))
+    assert _run(killed).value == _run(whole).value
+    assert killed.reported == whole.reported
 
 
 def test_a_trial_over_its_time_when_it_is_taken_up_has_the_histories_of_its_checkpoint(
