@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from postgresql_server import Server, running_server
 from tunectl.config.schema import Settings, Surroundings, TrainingRun
 from tunectl.config.search_schema import Search
 
@@ -50,6 +51,13 @@ def make_settings() -> Callable[..., Settings]:
 def database(tmp_path: Path) -> str:
     """Return the URL of a SQLite file that is not there yet."""
     return f"sqlite:///{tmp_path / 'optuna' / 'study.db'}"
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """Return a PostgreSQL server."""
+    with running_server() as server:
+        yield server
 
 
 @contextmanager

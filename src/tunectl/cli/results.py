@@ -87,7 +87,7 @@ def _summarise(
 
     store = open_store(session_of(context), storage)
     with storage_errors(store.url):
-        return store, summarise(load_chosen(store, study), store.shown_url)
+        return store, summarise(load_chosen(store, study), store.shown_url, store.project)
 
 
 def _best_document(store: Store, found: StudySummary, best: TrialSummary) -> dict[str, Any]:

@@ -172,7 +172,7 @@ def show_study(
     from tunectl.search.space import SearchSpace, describe
 
     store = open_store(session_of(context), storage)
-    details: StudyDetails = detail(load_chosen(store, name), store.shown_url)
+    details: StudyDetails = detail(load_chosen(store, name), store.shown_url, store.project)
     if json:
         print_json(details.to_document())
         return

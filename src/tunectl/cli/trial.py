@@ -41,7 +41,7 @@ def list_trials(
     from tunectl.reports.summary import SCHEMA_VERSION, summarise
 
     store = open_store(session_of(context), storage)
-    summary = summarise(load_chosen(store, study), store.shown_url)
+    summary = summarise(load_chosen(store, study), store.shown_url, store.project)
     if json:
         trials = [trial.to_document() for trial in summary.trials]
         print_json(
@@ -63,9 +63,10 @@ def show_trial(
 ) -> None:
     """Show one trial in full."""
     from tunectl.reports.summary import SCHEMA_VERSION, read_trial_files, summarise_trial
+    from tunectl.studies.directories import Places
 
     store, frozen, name = _find(context, n, study, storage)
-    trial = summarise_trial(frozen)
+    trial = summarise_trial(frozen, Places(store.project))
     files = read_trial_files(trial, store.project)
     if json:
         document = {
@@ -106,7 +107,7 @@ def path(
     storage: StorageOption = None,
 ) -> None:
     """Print a trial's directory, for example for cd "$(tunectl trial path 7)"."""
-    from tunectl.studies.recovery import directory_of
+    from tunectl.studies.directories import directory_of
 
     store, frozen, name = _find(context, n, study, storage)
     directory = directory_of(frozen, store.project)

@@ -30,7 +30,7 @@ def export_best(best: TrialSummary, project: Path, target: Path) -> Path:
         UsageError: something stands at `target` that is no bundle.
     """
     if best.output_dir is None or not (project / best.output_dir).is_dir():
-        raise StorageError(f"the directory of trial {best.number} is gone: {best.output_dir}")
+        raise StorageError(f"the directory of trial {best.number} is not here: {best.output_dir}")
     source = TrialDir(project / best.output_dir)
     try:
         document = yaml.safe_load(source.config_file.read_text(encoding="utf-8"))

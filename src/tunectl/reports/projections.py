@@ -34,7 +34,7 @@ def refresh(study: optuna.Study, tree: ProjectTree, storage: str) -> StudySummar
     Raises:
         StorageError: a file could not be written; the study itself is whole.
     """
-    summary = summarise(study, storage)
+    summary = summarise(study, storage, tree.project)
     folder = tree.study(summary.name)
     try:
         folder.path.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import Settings
 from tunectl.search.space import SearchSpace
 from tunectl.studies import attributes
+from tunectl.studies.directories import Places
 from tunectl.studies.lifecycle import StudyOverview, created_at, stored_settings
 from tunectl.studies.ranking import (
     STATE_NAMES,
@@ -48,7 +49,8 @@ class TrialSummary:
         finished_at: RFC 3339 in UTC.
         duration_s: Seconds from start to end.
         epochs: Epochs reported.
-        output_dir: Its directory, relative to the project folder where it lies inside.
+        output_dir: Its directory, relative to the project folder where it lies inside; `host:path`
+            where it is on another machine.
         error: Why it failed.
         metrics: Its final metrics by name.
         best_epoch: 1-based.
@@ -213,14 +215,16 @@ class StudySummary:
         return out.getvalue()
 
 
-def summarise(study: optuna.Study, storage: str) -> StudySummary:
+def summarise(study: optuna.Study, storage: str, project: Path) -> StudySummary:
     """Return a study at a glance.
 
     Args:
         study: The study.
         storage: Its database's URL as it may be shown.
+        project: Absolute path of the project folder.
     """
     trials = study.get_trials(deepcopy=False)
+    places = Places(project)
     created = created_at(study)
     return StudySummary(
         name=study.study_name,
@@ -229,13 +233,18 @@ def summarise(study: optuna.Study, storage: str) -> StudySummary:
         created_at=rfc3339(created) if created else None,
         storage=storage,
         states=count_states(trials),
-        front=tuple(summarise_trial(trial) for trial in best_trials(study)),
-        trials=tuple(summarise_trial(trial) for trial in trials),
+        front=tuple(summarise_trial(trial, places) for trial in best_trials(study)),
+        trials=tuple(summarise_trial(trial, places) for trial in trials),
     )
 
 
-def summarise_trial(trial: FrozenTrial) -> TrialSummary:
-    """Return one trial."""
+def summarise_trial(trial: FrozenTrial, places: Places) -> TrialSummary:
+    """Return one trial.
+
+    Args:
+        trial: The trial as it is stored.
+        places: Says where its directory is.
+    """
     stored = trial.user_attrs
     return TrialSummary(
         number=trial.number,
@@ -246,7 +255,7 @@ def summarise_trial(trial: FrozenTrial) -> TrialSummary:
         finished_at=utc(trial.datetime_complete),
         duration_s=duration_s(trial),
         epochs=attributes.epochs_of(trial),
-        output_dir=stored.get(attributes.OUTPUT_DIR),
+        output_dir=places.of(trial),
         error=stored.get(attributes.ERROR),
         metrics=stored.get(attributes.METRICS) or {},
         best_epoch=stored.get(attributes.BEST_EPOCH),
@@ -318,9 +327,10 @@ class TrialFiles:
     config: Mapping[str, Any]
 
 
-def detail(study: optuna.Study, storage: str) -> StudyDetails:
-    """Return one study in full."""
-    return StudyDetails(summary=summarise(study, storage), settings=stored_settings(study))
+def detail(study: optuna.Study, storage: str, project: Path) -> StudyDetails:
+    """Return one study in full. See `summarise`."""
+    summary = summarise(study, storage, project)
+    return StudyDetails(summary=summary, settings=stored_settings(study))
 
 
 def read_trial_files(trial: TrialSummary, project: Path) -> TrialFiles:

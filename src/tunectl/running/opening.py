@@ -9,17 +9,16 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Literal
 
 import optuna
-from filelock import FileLock
 from optuna.storages import RDBStorage
 
 from tunectl.artifacts.study_dir import ProjectTree
 from tunectl.config.schema import Settings
 from tunectl.errors import SpaceMismatchError, StorageError, StudyExistsError, UsageError
+from tunectl.studies.claim_lock import studies_lock
 from tunectl.studies.differences import Difference, Grade, compare
 from tunectl.studies.lifecycle import (
     check_fit,
@@ -32,7 +31,6 @@ from tunectl.studies.lifecycle import (
 )
 from tunectl.studies.migration import is_whole, migrate_study
 from tunectl.studies.removal import remove_study
-from tunectl.studies.sqlite_file import claims_file
 from tunectl.studies.storage import open_storage, shown_url, sqlite_path, storage_errors
 
 log = logging.getLogger(__name__)
@@ -61,7 +59,7 @@ def open_study(
         StorageError: the database cannot be used.
     """
     storage = _open_for_writing(url)
-    with storage_errors(url), _one_at_a_time(url):
+    with storage_errors(url), studies_lock(url)():
         made = create_or_complete(storage, settings)
         if made is not None:
             return made, settings
@@ -79,7 +77,7 @@ def make_study(settings: Settings, url: str) -> optuna.Study:
         StorageError: the database cannot be used.
     """
     storage = _open_for_writing(url)
-    with storage_errors(url), _one_at_a_time(url):
+    with storage_errors(url), studies_lock(url)():
         made = create_or_complete(storage, settings)
     if made is None:
         raise StudyExistsError(
@@ -98,7 +96,7 @@ def reopen_study(name: str, url: str) -> tuple[optuna.Study, Settings]:
     path = sqlite_path(url)
     is_there = path is None or path.exists()
     storage = open_storage(url, create=True) if is_there else None
-    with storage_errors(url), _one_at_a_time(url):
+    with storage_errors(url), studies_lock(url)():
         settings = stored_settings(load_study(storage, name))
         if settings is None:
             raise UsageError(
@@ -133,21 +131,6 @@ def _open_for_writing(url: str) -> RDBStorage:
     if storage is None:
         raise StorageError(f"{shown_url(url)} could not be made")
     return storage
-
-
-@contextmanager
-def _one_at_a_time(url: str) -> Iterator[None]:
-    """Let no other process create or change studies of a SQLite file within the block.
-
-    A database server has no file to lock; there, who comes second finds the study made, or
-    finishes it with the same values.
-    """
-    path = sqlite_path(url)
-    if path is None or not path.exists():
-        yield
-        return
-    with FileLock(claims_file(path)):
-        yield
 
 
 def _take_up(

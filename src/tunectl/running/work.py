@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import time
 
-from tunectl.errors import StorageError
 from tunectl.objectives.base import TrialInterrupted
 from tunectl.running.events import TrialClaimed
 from tunectl.running.worker import Workplace, run_trial
 from tunectl.studies.budget import Claims, Nothing, Permits
-from tunectl.studies.recovery import claim_lock
+from tunectl.studies.claim_lock import claim_lock
 from tunectl.studies.storage import storage_errors
 
 POLL_S = 0.5
@@ -28,21 +27,17 @@ def open_claims(place: Workplace, until: int | None, permits: Permits) -> Claims
         permits: Leave to run trials.
 
     Raises:
-        StorageError: the folders of locks or trials cannot be written.
+        StorageError: the folder of the trials cannot be written.
     """
-    lock_file = claim_lock(place.storage_url, place.tree.study(place.study.study_name))
+    name = place.study.study_name
     place.tree.make_outputs_root()  # find out now, not after a trial has been asked for
-    try:
-        lock_file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot write to {error.filename}: {error.strerror}") from error
     return Claims(
         place.study,
         until=until,
         permits=permits,
         project=place.tree.project,
         outputs_root=place.tree.outputs_root,
-        lock_file=lock_file,
+        lock=claim_lock(place.storage_url, name, place.tree.study(name)),
     )
 
 

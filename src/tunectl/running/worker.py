@@ -41,8 +41,9 @@ from tunectl.running.trial_info import describe_end, describe_trial
 from tunectl.search.space import SearchSpace
 from tunectl.studies import attributes
 from tunectl.studies.budget import Claim
+from tunectl.studies.directories import own_directory
+from tunectl.studies.heartbeat import beating
 from tunectl.studies.ranking import STATE_NAMES
-from tunectl.studies.recovery import own_directory
 from tunectl.studies.storage import storage_errors
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ def run_trial(place: Workplace, claim: Claim) -> TrialEnded:
         StudyStoppedError: it failed, is stored, and the user wants the study to stop then.
     """
     trial, directory = claim.trial, claim.directory
-    with _trial_log(directory) as trial_log:
+    with beating(trial), _trial_log(directory) as trial_log:
         ending = _run(place, claim, trial_log)
         _store(place, claim, ending)
     ended = describe_end(place.study, _frozen(place, trial.number), directory)

@@ -1,9 +1,9 @@
 """Exact claims: which trial a worker may run next, and whether it may run one at all.
 
-Every claim is made under one file lock per study, so that any number of processes on one machine
-agree on how many trials have been started. A claimed trial has its directory, and the claimer
-holds that directory's lock. What a call with `--n-trials` may still start is counted by its
-permits, which its workers share.
+Every claim is made under one lock per study, so that any number of processes, on any machine that
+uses the database, agree on how many trials have been started. A claimed trial has its directory,
+and the claimer holds that directory's lock. What a call with `--n-trials` may still start is
+counted by its permits, which its workers share.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from pathlib import Path
 from typing import Protocol
 
 import optuna
-from filelock import FileLock
 from optuna.trial import FrozenTrial, TrialState
 
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.errors import StorageError
 from tunectl.search.samplers import PerTrialSampler
 from tunectl.studies import attributes
-from tunectl.studies.recovery import claimant, interrupted_trials, own_directory
+from tunectl.studies.claim_lock import Lock
+from tunectl.studies.claimant import claimant
+from tunectl.studies.directories import recorded_path
+from tunectl.studies.recovery import interrupted_trials, take_over
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -134,7 +136,7 @@ class Claims:
         permits: Leave to run trials.
         project: Absolute path of the project folder.
         outputs_root: Root of the trial directories.
-        lock_file: File of the study's claim lock; its folder exists.
+        lock: The study's claim lock.
     """
 
     def __init__(
@@ -145,14 +147,14 @@ class Claims:
         permits: Permits,
         project: Path,
         outputs_root: Path,
-        lock_file: Path,
+        lock: Lock,
     ) -> None:
         self._study = study
         self._until = until
         self._permits = permits
         self._project = project
         self._outputs_root = outputs_root
-        self._lock_file = lock_file
+        self._lock = lock
 
     @contextmanager
     def next(self) -> Iterator[Claim | Nothing]:
@@ -168,7 +170,7 @@ class Claims:
             if not self._permits.take():
                 yield Nothing(wait=False)
                 return
-            with self._locked():
+            with self._lock():
                 claim = self._claim(held)
             if isinstance(claim, Nothing):
                 self._permits.give_back()
@@ -185,19 +187,11 @@ class Claims:
             The claim, or None where the trial is finished or in other hands.
         """
         with ExitStack() as held:
-            with self._locked():
+            with self._lock():
                 abandoned = interrupted_trials(self._study, self._project)
                 wanted = [trial for trial in abandoned if trial.number == number]
                 claim = self._take_over(wanted[0], held) if wanted else None
             yield claim
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        try:
-            with FileLock(self._lock_file):
-                yield
-        except OSError as error:
-            raise StorageError(f"cannot lock {self._lock_file}: {error}") from error
 
     def _claim(self, held: ExitStack) -> Claim | Nothing:
         # One look at all trials: a trial of another process that ends between two looks would be
@@ -227,8 +221,8 @@ class Claims:
         return claim
 
     def _take_over(self, frozen: FrozenTrial, held: ExitStack) -> Claim:
-        directory = own_directory(self._study.study_name, frozen, self._project)
         trial = optuna.Trial(self._study, frozen._trial_id)
+        directory = take_over(trial, frozen, self._project)
         if directory is None:
             directory = self._make_directory(trial)
         self._hold(directory, held)
@@ -269,8 +263,3 @@ class Claims:
 def _missing(trials: Sequence[FrozenTrial], until: int) -> int:
     finished = sum(trial.state in FINISHED for trial in trials)
     return max(0, until - finished)
-
-
-def recorded_path(path: Path, project: Path) -> str:
-    """Return a path as it is recorded: relative to the project folder where it lies inside."""
-    return str(path.relative_to(project) if path.is_relative_to(project) else path)

@@ -8,15 +8,17 @@ import shutil
 from pathlib import Path
 
 import optuna
-from filelock import FileLock
 from optuna.storages import RDBStorage
 
 from tunectl.artifacts.study_dir import ProjectTree
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.errors import StorageError
 from tunectl.studies import attributes
+from tunectl.studies.claim_lock import claim_lock
+from tunectl.studies.directories import directory_of
+from tunectl.studies.heartbeat import is_silent
 from tunectl.studies.lifecycle import delete_study, load_study, study_names
-from tunectl.studies.recovery import claim_lock, directory_of
+from tunectl.studies.recovery import running_trials
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +42,9 @@ def remove_study(
         StorageError: one of its trials is running; nothing was deleted.
     """
     folder = tree.study(study.study_name)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    with FileLock(claim_lock(url, folder)):
+    with claim_lock(url, study.study_name, folder)():
+        _refuse_if_running(study, tree.project)
         directories = _own_directories(storage, study, tree)
-        _refuse_if_running(study.study_name, directories)
         delete_study(storage, study.study_name)
     _forget_projections(study.study_name, tree, directories if artifacts else [])
     if artifacts:
@@ -73,11 +74,18 @@ def _own_directories(storage: RDBStorage, study: optuna.Study, tree: ProjectTree
     return [one for one in found if one is not None and one.read_info().get("study") == name]
 
 
-def _refuse_if_running(name: str, directories: list[TrialDir]) -> None:
-    for directory in directories:
-        with directory.locked() as free:
-            if not free:
-                raise StorageError(f"study {name!r} is running in {directory.path}; stop it first")
+def _refuse_if_running(study: optuna.Study, project: Path) -> None:
+    """Raise if a worker is known to be alive. One that is only not known to be dead is no reason:
+    nobody could delete the study ever again.
+    """
+    for one in running_trials(study, project):
+        if one.is_locked and one.directory is not None:
+            where = str(one.directory.path)
+        elif one.silent_s is not None and not is_silent(one.silent_s) and one.claimed_by:
+            where = f"{one.claimed_by.project} on {one.claimed_by.host}"
+        else:
+            continue
+        raise StorageError(f"study {study.study_name!r} is running in {where}; stop it first")
 
 
 def _remove_directory(path: Path, outputs_root: Path) -> None:

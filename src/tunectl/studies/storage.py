@@ -24,6 +24,7 @@ from tunectl.errors import StorageError, StudyNotFoundError, UsageError
 from tunectl.studies import sqlite_file
 from tunectl.studies.file_systems import Mounts, current_mounts
 from tunectl.studies.reasons import reason_of, sqlite_code
+from tunectl.studies.server_lock import ServerLock, keeps_locks, server_options
 
 __all__ = [
     "open_storage",
@@ -63,7 +64,7 @@ def open_storage(url: str, *, create: bool, mounts: Mounts = current_mounts) -> 
         return None
     with storage_errors(url):
         if path is None:
-            return RDBStorage(_escaped(url))
+            return _open_on_server(url)
         if not create:
             return _open_for_reading(url, path, mounts)
         _make_folder(path)
@@ -127,6 +128,15 @@ def storage_errors(url: str) -> Iterator[None]:
         if "table schema" not in str(error):
             raise
         raise StorageError(f"{shown_url(url)}: {error}") from error
+
+
+def _open_on_server(url: str) -> RDBStorage:
+    options = server_options(url)
+    if not keeps_locks(url):
+        return RDBStorage(_escaped(url), options)
+    # Creating tables from several processes at once crashes some of them, here as well.
+    with ServerLock(url, "tables")():
+        return RDBStorage(_escaped(url), options)
 
 
 def _make_folder(path: Path) -> None:

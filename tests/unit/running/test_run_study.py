@@ -359,7 +359,7 @@ def test_an_interrupted_trial_goes_on_as_it_was_configured_not_as_the_files_say_
     assert yaml.safe_load((folder / "config.yaml").read_text())["training"]["epochs"] == 100
 
 
-def test_a_trial_of_another_project_folder_in_the_same_database_is_left_alone(
+def test_a_trial_of_another_project_folder_is_taken_up_where_it_was(
     tmp_path: Path, make_settings: Make
 ) -> None:
     settings = make_settings(name="quick")
@@ -367,12 +367,19 @@ def test_a_trial_of_another_project_folder_in_the_same_database_is_left_alone(
     other.url = one.url
     with pytest.raises(KeyboardInterrupt):
         one.go(interrupted, n_trials=1)
+    (before,) = one.study().get_trials()
 
     other.go(good, n_trials=1)
 
-    assert one.states() == ["RUNNING", "COMPLETE"]
-    one.go(good, n_trials=1)
-    assert one.states() == ["COMPLETE", "COMPLETE"]
+    (after,) = one.study().get_trials()
+    assert (after.state.name, after.params) == ("COMPLETE", before.params)
+    folder = one.project / before.user_attrs["output_dir"]
+    assert after.user_attrs["output_dir"] == str(folder)
+    assert after.user_attrs["claimed_by"]["project"] == str(other.project)
+    assert yaml.safe_load((folder / "trial_info.yaml").read_text())["state"] == "complete"
+    assert list(other.project.glob("outputs/*/*")) == []
+    one.go(good, until=1)
+    assert one.states() == ["COMPLETE"]
 
 
 def test_a_copied_study_takes_up_its_own_copy_of_an_interrupted_trial(

@@ -10,11 +10,13 @@ from typing import Any
 import optuna
 import pytest
 
+from tunectl.artifacts.study_dir import StudyDir
 from tunectl.config.schema import Settings
 from tunectl.config.section import Scalar
 from tunectl.errors import StudyFileError, UsageError
 from tunectl.search.space import SearchSpace
 from tunectl.studies.budget import Claim, Claims, Unlimited
+from tunectl.studies.claim_lock import claim_lock
 from tunectl.studies.lifecycle import create_study, stored_settings
 from tunectl.studies.points_file import read_points
 from tunectl.studies.queue import CheckedPoints, check_points, enqueue_points
@@ -310,7 +312,7 @@ def test_queued_points_are_run_before_the_sampler_proposes_anything(
         permits=Unlimited(),
         project=tmp_path,
         outputs_root=tmp_path / "outputs",
-        lock_file=tmp_path / ".claim.lock",
+        lock=claim_lock(f"sqlite:///{tmp_path}/study.db", study.study_name, StudyDir(tmp_path)),
     )
 
     proposed = []
