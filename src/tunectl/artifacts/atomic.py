@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,6 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+# What `tempfile` makes of the prefix and suffix that are given to it, and `replace_link` of a name.
+_LEFTOVER = re.compile(r"\..+-[a-z0-9_]{8}(\.[A-Za-z0-9]+(-wal|-shm|-journal)?)?")
+_LEFTOVER_LINK = re.compile(r"\..+-\d+")
 
 
 @contextmanager
@@ -43,6 +49,21 @@ def replacing(path: Path) -> Iterator[Path]:
         with suppress(OSError):
             beside.unlink()
         raise
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Return what `replacing` and `replace_link` left in a folder when their process was killed.
+
+    Something that is being written at this moment looks the same.
+
+    Args:
+        folder: Where to look, and not in the folders within; it need not exist.
+    """
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return []
+    return [path for path in entries if _is_leftover(path)]
 
 
 def free_name(path: Path) -> Path:
@@ -101,6 +122,18 @@ def replace_link(link: Path, target: Path) -> None:
         beside.unlink()
     beside.symlink_to(relative, target_is_directory=True)
     beside.replace(link)
+
+
+def _is_leftover(path: Path) -> bool:
+    if not path.name.startswith("."):
+        return False
+    try:
+        mode = path.lstat().st_mode
+    except OSError:  # renamed just now
+        return False
+    if stat.S_ISLNK(mode):
+        return _LEFTOVER_LINK.fullmatch(path.name) is not None
+    return stat.S_ISREG(mode) and _LEFTOVER.fullmatch(path.name) is not None
 
 
 def _umask() -> int:

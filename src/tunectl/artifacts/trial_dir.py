@@ -149,7 +149,9 @@ class TrialDir:
     def read_info(self) -> dict[str, Any]:
         """Return `trial_info.yaml`, empty where there is none that can be read."""
         try:
-            info = yaml.safe_load(self.info_file.read_text(encoding="utf-8"))
+            # The quick one, where there is one: `doctor` reads thousands.
+            loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+            info = yaml.load(self.info_file.read_text(encoding="utf-8"), loader)  # noqa: S506
         except (OSError, ValueError, yaml.YAMLError):
             return {}
         return info if isinstance(info, dict) else {}
@@ -164,6 +166,21 @@ class TrialDir:
         files = (self.config_file, self.log_file, *self.checkpoints_dir.glob("*"))
         times = [file.stat().st_mtime for file in files if file.is_file()]
         return max(times, default=None)
+
+    @property
+    def is_link(self) -> bool:
+        """Whether the folder, or that of its day, is a link that leads to somewhere else."""
+        return self.path.is_symlink() or self.path.parent.is_symlink()
+
+    def leftovers(self) -> list[Path]:
+        """Return the half-written files of a process that was killed; see `atomic.leftovers`."""
+        folders = (self.path, self.weights_file.parent, self.plots_dir)
+        return [
+            file
+            for folder in folders
+            if not folder.is_symlink()
+            for file in atomic.leftovers(folder)
+        ]
 
     def tidy(self) -> None:
         """Remove what a finished trial does not need: checkpoints, and empty folders."""

@@ -14,7 +14,17 @@ import typer
 from typer.core import TyperGroup
 
 from tunectl import __version__
-from tunectl.cli import results, study, study_changes, study_files, trial, tune, upkeep, worker
+from tunectl.cli import (
+    doctor,
+    results,
+    study,
+    study_changes,
+    study_files,
+    trial,
+    tune,
+    upkeep,
+    worker,
+)
 from tunectl.cli.logs import set_up_logging, shows_details
 from tunectl.cli.options import flag, option
 from tunectl.cli.render import stderr
@@ -66,6 +76,7 @@ upkeep.register(app)
 tune.register(app)
 worker.register(app)
 results.register(app)
+doctor.register(app)
 study_changes.register(study.app)
 study_files.register(study.app)
 app.add_typer(study.app, name="study")

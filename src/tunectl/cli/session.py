@@ -52,12 +52,14 @@ class Store:
         tree: Where things are written.
         url: The database's URL.
         storage: The database, None where it is a file that is not there yet.
+        device: The device that the configuration asks for.
     """
 
     project: Path
     tree: ProjectTree
     url: str
     storage: RDBStorage | None
+    device: str = "auto"
 
     @property
     def shown_url(self) -> str:
@@ -128,21 +130,28 @@ def open_store(session: Session, storage: str | None, settings: Settings | None 
         storage: URL from the command line, None for the configured one.
         settings: What the user wrote where it was read already.
     """
+    from tunectl.studies.storage import open_storage
+
+    store = find_store(session, storage, settings)
+    return dataclasses.replace(store, storage=open_storage(store.url, create=False))
+
+
+def find_store(session: Session, storage: str | None, settings: Settings | None = None) -> Store:
+    """Return where the project's database is, without opening it; see `open_store`."""
     from tunectl.artifacts.study_dir import ProjectTree
     from tunectl.config.load import load_surroundings, storage_url
-    from tunectl.studies.storage import open_storage
 
     surroundings = settings.surroundings if settings else load_surroundings(session.project)
     _apply_log_level(session, surroundings)
     if storage is not None:
         update = surroundings.storage.model_copy(update={"url": storage})
         surroundings = surroundings.model_copy(update={"storage": update})
-    url = storage_url(surroundings, session.project)
     return Store(
         project=session.project,
         tree=ProjectTree.of(session.project, surroundings),
-        url=url,
-        storage=open_storage(url, create=False),
+        url=storage_url(surroundings, session.project),
+        storage=None,
+        device=surroundings.runtime.device,
     )
 
 

@@ -6,8 +6,12 @@ failure costs nothing.
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import optuna
 
@@ -18,6 +22,57 @@ from tunectl.reports.summary import StudySummary, summarise
 from tunectl.studies.ranking import one_or_list
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where one set of a study's projections stands.
+
+    Args:
+        folder: The folder that they belong to; it need not be there.
+        summaries: Files of its summary, all alike.
+        best_info: File of its best trial.
+        best_link: Link to the directory of its best trial.
+    """
+
+    folder: Path
+    summaries: Sequence[Path]
+    best_info: Path
+    best_link: Path
+
+
+def place_of(tree: ProjectTree, name: str) -> Place:
+    """Return where a study's own projections stand."""
+    own = tree.study(name)
+    return Place(
+        folder=own.path,
+        summaries=(own.summary_file,),
+        best_info=own.best_info_file,
+        best_link=own.best_link,
+    )
+
+
+def place_of_last(tree: ProjectTree) -> Place:
+    """Return where the projections of the study last tuned stand."""
+    return Place(
+        folder=tree.optuna_dir,
+        summaries=(tree.summary_file, tree.outputs_summary_file),
+        best_info=tree.best_info_file,
+        best_link=tree.best_link,
+    )
+
+
+def last_tuned(tree: ProjectTree) -> str | None:
+    """Return the name of the study last tuned, None where no file says so."""
+    for file in place_of_last(tree).summaries:
+        try:
+            document = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        name = document.get("study_name") if isinstance(document, dict) else None
+        if isinstance(name, str):
+            return name
+    return None
 
 
 def refresh(study: optuna.Study, tree: ProjectTree, storage: str) -> StudySummary:
@@ -35,28 +90,39 @@ def refresh(study: optuna.Study, tree: ProjectTree, storage: str) -> StudySummar
         StorageError: a file could not be written; the study itself is whole.
     """
     summary = summarise(study, storage, tree.project)
-    folder = tree.study(summary.name)
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        tree.outputs_root.mkdir(parents=True, exist_ok=True)
-        document = summary.to_file_document()
-        for file in (folder.summary_file, tree.summary_file, tree.outputs_summary_file):
-            atomic.write_json(file, document)
-        _write_best(summary, tree)
-    except OSError as error:
-        raise StorageError(f"{error.filename or error}: {error.strerror or error}") from error
+    write(summary, tree, [place_of(tree, summary.name), place_of_last(tree)])
     return summary
 
 
-def _write_best(summary: StudySummary, tree: ProjectTree) -> None:
-    folder = tree.study(summary.name)
-    infos, links = (folder.best_info_file, tree.best_info_file), (folder.best_link, tree.best_link)
-    if summary.best is None:
-        _forget(infos)
-        _forget_links(links)
-        return
+def write(summary: StudySummary, tree: ProjectTree, places: Sequence[Place]) -> None:
+    """Write a study's summary, its best trial and the link to it.
+
+    Args:
+        summary: The study.
+        tree: Where its trials are.
+        places: Where to write.
+
+    Raises:
+        StorageError: a file could not be written.
+    """
+    document = summary.to_file_document()
+    try:
+        for place in places:
+            for file in (*place.summaries, place.best_link):
+                file.parent.mkdir(parents=True, exist_ok=True)
+            for file in place.summaries:
+                atomic.write_json(file, document)
+            _write_best(summary, tree, place)
+    except OSError as error:
+        raise StorageError(f"{error.filename or error}: {error.strerror or error}") from error
+
+
+def best_document(summary: StudySummary) -> dict[str, Any] | None:
+    """Return what `best_trial_info.yaml` says, None while no trial is complete."""
     best = summary.best
-    document = {
+    if best is None:
+        return None
+    return {
         "study": summary.name,
         "metric": one_or_list(summary.metrics),
         "direction": one_or_list(summary.directions),
@@ -66,26 +132,28 @@ def _write_best(summary: StudySummary, tree: ProjectTree) -> None:
         "started_at": best.started_at,
         "finished_at": best.finished_at,
     }
-    for file in infos:
-        atomic.write_yaml(file, document)
-    if best.output_dir is None or not (tree.project / best.output_dir).is_dir():
-        _forget_links(links)
+
+
+def best_directory(summary: StudySummary, tree: ProjectTree) -> Path | None:
+    """Return the directory of a study's best trial, None where there is none."""
+    best = summary.best
+    if best is None or best.output_dir is None:
+        return None
+    path = tree.project / best.output_dir
+    return path if path.is_dir() else None
+
+
+def _write_best(summary: StudySummary, tree: ProjectTree, place: Place) -> None:
+    document, directory = best_document(summary), best_directory(summary, tree)
+    if document is None:  # what stands there speaks of another study
+        place.best_info.unlink(missing_ok=True)
+    else:
+        atomic.write_yaml(place.best_info, document)
+    if directory is None:
+        if place.best_link.is_symlink():  # what is no link is not ours
+            place.best_link.unlink()
         return
-    for link in links:
-        try:
-            atomic.replace_link(link, tree.project / best.output_dir)
-        except FileExistsError as error:
-            log.warning("%s", error)
-
-
-def _forget(files: tuple[Path, ...]) -> None:
-    """Remove files that would otherwise speak of another study's best trial."""
-    for file in files:
-        file.unlink(missing_ok=True)
-
-
-def _forget_links(links: tuple[Path, ...]) -> None:
-    """Remove links to another study's best trial; what is no link is not ours."""
-    for link in links:
-        if link.is_symlink():
-            link.unlink()
+    try:
+        atomic.replace_link(place.best_link, directory)
+    except FileExistsError as error:
+        log.warning("%s", error)

@@ -37,7 +37,7 @@ from tunectl.running.failures import (
     judge,
 )
 from tunectl.running.trial_config import configure_trial, values_of
-from tunectl.running.trial_info import describe_end, describe_trial
+from tunectl.running.trial_end import describe_end
 from tunectl.search.space import SearchSpace
 from tunectl.studies import attributes
 from tunectl.studies.budget import Claim
@@ -45,6 +45,7 @@ from tunectl.studies.directories import own_directory
 from tunectl.studies.heartbeat import beating
 from tunectl.studies.ranking import STATE_NAMES
 from tunectl.studies.storage import storage_errors
+from tunectl.studies.trial_info import describe_trial
 
 log = logging.getLogger(__name__)
 

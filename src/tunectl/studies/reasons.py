@@ -38,7 +38,7 @@ MISSING = Reason(
     "its folder has to be there and writable, since SQLite keeps its log beside it",
 )
 NOT_A_DATABASE = Reason(
-    "this file is not a database",
+    "this is no SQLite database",
     "it is left as it is: name another one, storage.url, or restore a copy",
 )
 DAMAGED = Reason(

@@ -31,6 +31,9 @@ NEEDED_TABLES = {"trials", "trial_params", "trial_values", "trial_user_attribute
 # What SQLite keeps beside a database while it is in use, and leaves when the process is killed.
 SIDECARS = ("-wal", "-shm", "-journal")
 
+# Who uses a write-ahead log keeps it as long as the database is open: waiting for that is no use.
+LEAVE_PATIENCE_S = 1.0
+
 Journal = Literal["wal", "delete"]
 
 _warned: set[Path] = set()
@@ -180,26 +183,27 @@ def journal_for(path: Path, mounts: Sequence[Mount]) -> Journal:
     return "delete" if mount is not None and mount.is_network else "wal"
 
 
-def uses_wal(path: Path) -> bool:
-    """Whether a database says in its header that it keeps a write-ahead log."""
+def journal_of(path: Path) -> Journal | None:
+    """Return how a file says that it keeps what is being written, None for no database."""
     with path.open("rb") as file:
         header = file.read(20)
-    return header[:15] == b"SQLite format 3" and header[18:20] == b"\x02\x02"
+    if not header.startswith(b"SQLite format 3\0"):
+        return None
+    return "wal" if header[18:20] == b"\x02\x02" else "delete"
 
 
-def settle_journal(path: Path, mounts: Sequence[Mount], timeout_s: float) -> None:
+def settle_journal(path: Path, mounts: Sequence[Mount]) -> None:
     """Say that a database lies on a network file system, and take it out of WAL mode there.
 
     Args:
         path: The database.
         mounts: What is mounted where.
-        timeout_s: How long to wait for other processes that use it.
     """
     mount = mount_of(path, mounts)
     if mount is None or not mount.is_network:
         return
     _warn_once(path, mount)
-    if uses_wal(path) and not leave_wal(path, timeout_s):
+    if journal_of(path) == "wal" and not leave_wal(path):
         log.warning(
             "%s keeps a write-ahead log, which does not work there, and another process uses it; "
             "end that process and give the command again",
@@ -207,10 +211,10 @@ def settle_journal(path: Path, mounts: Sequence[Mount], timeout_s: float) -> Non
         )
 
 
-def leave_wal(path: Path, timeout_s: float) -> bool:
+def leave_wal(path: Path) -> bool:
     """Let a database keep a rollback journal from now on; return whether that was possible."""
     try:
-        with closing(connect(path, timeout_s, writing=True)) as connection:
+        with closing(connect(path, LEAVE_PATIENCE_S, writing=True)) as connection:
             # Exclusive first: then SQLite reads the log without the shared memory that is missing.
             connection.execute("PRAGMA locking_mode=EXCLUSIVE")
             (mode,) = connection.execute("PRAGMA journal_mode=DELETE").fetchone()

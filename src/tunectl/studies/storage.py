@@ -184,7 +184,7 @@ def _open_in_turn(url: str, path: Path, mounts: Mounts) -> RDBStorage:
             real = path.resolve()  # a link to where it is to be is left a link
             sqlite_file.make_database(real, sqlite_file.journal_for(real, mounts()))
         sqlite_file.refuse_unusable(path, timeout_s)
-        sqlite_file.settle_journal(path, mounts(), timeout_s)
+        sqlite_file.settle_journal(path, mounts())
         return RDBStorage(_escaped(url), _engine_options(url))
 
 
