@@ -21,6 +21,7 @@
     ├── NoCompletedTrialError       5
     ├── SpaceMismatchError          6   the stored study and today's search space do not fit
     └── StorageError                7   the storage cannot be reached, is locked or is damaged
+        └── TrialLostError          7   another process has ended the trial (the study goes on)
 
 This module knows nothing of the others; they translate third-party errors into these at one
 boundary each.
@@ -158,3 +159,7 @@ class StorageError(TunectlError):
     """The storage cannot be reached, is locked or is damaged."""
 
     exit_code = 7
+
+
+class TrialLostError(StorageError):
+    """Another process has brought the trial to its end: what comes later is not stored."""

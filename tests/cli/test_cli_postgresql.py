@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import optuna
 import pytest
 from cli_project import (
+    PATIENCE_S,
     TUNECTL,
     Project,
     Result,
@@ -28,11 +30,16 @@ from postgresql_server import PASSWORD, Server
 pytestmark = pytest.mark.slow
 
 ELSEWHERE = {"host": "node7", "project": "/data/ann", "machine": "another", "boot": "another"}
-LONG = """\
-study: {name: long, n_trials: 1}
+EPOCHS = 200
+LONG = f"""\
+study: {{name: long, n_trials: 1}}
 params_to_tune:
-  training.learning_rate: {type: float, low: 1.0e-3, high: 1.0e-2}
-base_params: {training: {epochs: 300}}
+  training.learning_rate: {{type: float, low: 1.0e-3, high: 1.0e-2}}
+base_params: {{training: {{epochs: {EPOCHS}}}}}
+"""
+PARAMS = """\
+dataset: {source: npy, x_path: x.npy, t_path: t.npy, drop_channels: [], target_names: [a, b]}
+model: {hidden: 4}
 """
 
 
@@ -62,11 +69,11 @@ class Shared:
         assert result.code == 0, result
         return result
 
-    def start(self, project: Project, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, project: Project, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [TUNECTL, *arguments],
             cwd=project.path,
-            env=environment_with({"OPTUNA_STORAGE": self.url}),
+            env=environment_with({"OPTUNA_STORAGE": self.url, **environment}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -87,6 +94,15 @@ class Shared:
         with engine.begin() as connection:
             connection.execute(text(statement), values)
         engine.dispose()
+
+    def silences_s(self) -> list[float]:
+        """Return how long ago trials were last heard of, in seconds, by the server's clock."""
+        engine = create_engine(self.url)
+        with engine.connect() as connection:
+            query = text("SELECT timezone('UTC', now()) - heartbeat FROM trial_heartbeats")
+            ages = connection.execute(query).scalars().all()
+        engine.dispose()
+        return [age.total_seconds() for age in ages]
 
     def leave_trial(self, name: str, **claimed_by: Any) -> int:
         """Ask for a trial as a worker does, and never run it; return its number."""
@@ -159,7 +175,9 @@ def test_a_server_that_cannot_be_used_is_told_without_the_password(shared: Share
         good.replace("?host=", "?host=/nowhere"),
         good.replace("postgresql+psycopg", "postgresql+nothing"),
         good.replace("postgresql+psycopg", "postgresql+psycopg2"),
+        good.replace("postgresql+psycopg", "postgres"),
         good.split("?")[0] + "?hots=x",
+        good.replace("@/", f"x@{PASSWORD}@127.0.0.1:1/"),
     ):
         shared.url = wrong
         for command in ("study list", "tune"):
@@ -169,11 +187,10 @@ def test_a_server_that_cannot_be_used_is_told_without_the_password(shared: Share
             assert len(result.err.splitlines()) <= 3, result.err
 
 
-def test_two_project_folders_that_start_at_once_run_twelve_trials_and_not_one_more(
+def test_two_project_folders_that_start_at_once_with_an_empty_database_run_exactly_twelve_trials(
     shared: Shared,
 ) -> None:
     projects = [shared.project(name) for name in ("one", "two")]
-    shared.ok(projects[0], "study", "create")
     running = [shared.start(project, "tune", "--until", "12") for project in projects]
 
     assert [shared.end(process) for process in running] == [0, 0]
@@ -194,10 +211,9 @@ def test_two_project_folders_that_start_at_once_run_twelve_trials_and_not_one_mo
 
 
 def test_a_killed_trial_is_taken_up_by_another_project_folder_at_once(shared: Shared) -> None:
-    one = shared.project("one", optuna_params=LONG)
-    two = shared.project("two", optuna_params=LONG)
+    one, two = (shared.project(name, params=PARAMS, optuna_params=LONG) for name in ("one", "two"))
     process = shared.start(one, "tune")
-    checkpoint = wait_for_file(one, "outputs/*/*/checkpoints/*")
+    directory = wait_for_file(one, "outputs/*/*/trial_info.yaml").parent
     waiting = shared.start(two, "tune", "--until", "1")
     process.send_signal(signal.SIGKILL)
     shared.end(process)
@@ -206,10 +222,11 @@ def test_a_killed_trial_is_taken_up_by_another_project_folder_at_once(shared: Sh
     (trial,) = shared.study("long").get_trials()
     assert trial.state is TrialState.COMPLETE
     assert "trial 0 was interrupted and is taken up again" in shared.said
-    assert trial.user_attrs["output_dir"] == str(checkpoint.parent.parent)
+    assert trial.user_attrs["output_dir"] == str(directory)
+    assert sorted(trial.intermediate_values) == list(range(1, EPOCHS + 1))
     assert trial.user_attrs["claimed_by"]["project"] == str(two.path)
     path = shared.ok(one, "trial", "path", "0").out.strip()
-    assert path == str(checkpoint.parent.parent)
+    assert path == str(directory)
 
 
 def test_a_trial_of_another_machine_is_judged_by_its_heartbeat(shared: Shared) -> None:
@@ -245,23 +262,17 @@ def test_a_trial_of_another_machine_is_judged_by_its_heartbeat(shared: Shared) -
 
 
 def test_a_running_trial_says_that_it_is_alive_whatever_the_time_zones_are(shared: Shared) -> None:
-    project = shared.project("one", optuna_params=LONG)
-    process = subprocess.Popen(
-        [TUNECTL, "tune"],
-        cwd=project.path,
-        env=environment_with({"OPTUNA_STORAGE": shared.url, "PGTZ": "Asia/Tokyo", "TZ": "UTC"}),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    project = shared.project("one", params=PARAMS, optuna_params=LONG)
+    process = shared.start(project, "tune", "training.epochs=1000000", PGTZ="Asia/Tokyo", TZ="UTC")
     try:
-        wait_for_file(project, "outputs/*/*/checkpoints/*")
-        engine = create_engine(shared.url)
-        with engine.connect() as connection:
-            age = connection.execute(
-                text("SELECT timezone('UTC', now()) - heartbeat FROM trial_heartbeats")
-            ).scalar_one()
-        engine.dispose()
-        assert abs(age.total_seconds()) < 600
+        wait_for_file(project, "outputs/*/*/trial_info.yaml")
+        deadline = time.monotonic() + PATIENCE_S
+        while not (ages := shared.silences_s()):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
     finally:
         process.kill()
-        process.wait()
+        shared.end(process)
+
+    (age,) = ages
+    assert abs(age) < 600

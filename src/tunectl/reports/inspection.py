@@ -38,7 +38,7 @@ from tunectl.reports.summary import StudySummary, summarise
 from tunectl.studies.file_systems import Mounts, current_mounts
 from tunectl.studies.lifecycle import load_study, stored_settings, study_names
 from tunectl.studies.ownership import owners_of_directories
-from tunectl.studies.recovery import claim_lock
+from tunectl.studies.sqlite_file import claims_file
 from tunectl.studies.storage import open_storage, sqlite_path, storage_errors, timeout_of
 
 
@@ -216,7 +216,7 @@ def _views(premises: Premises, storage: RDBStorage) -> Iterator[StudyView]:
                 settings=_settings_of(study),
                 tree=tree,
                 owners=owners,
-                claim_lock=claim_lock(premises.url, tree.study(name)),
+                claim_lock=_claim_lock(premises, name),
             ),
             projections=ProjectionCase(
                 summary=summary,
@@ -225,6 +225,12 @@ def _views(premises: Premises, storage: RDBStorage) -> Iterator[StudyView]:
                 is_settled=not pending,
             ),
         )
+
+
+def _claim_lock(premises: Premises, name: str) -> Path:
+    """Return the file that processes on this machine lock while they claim trials."""
+    database = premises.database
+    return premises.tree.study(name).lock_file if database is None else claims_file(database)
 
 
 def _inspect_study(view: StudyView) -> Iterator[Finding]:

@@ -25,7 +25,7 @@ from tunectl.reports.findings import Finding, Severity, shown_path
 from tunectl.studies import attributes
 from tunectl.studies.ownership import Owner
 from tunectl.studies.ranking import best_trials
-from tunectl.studies.recovery import interrupted_trials, own_directory
+from tunectl.studies.recovery import RunningTrial, Standing, running_trials
 from tunectl.studies.trial_info import differing_keys
 
 CLAIM_PATIENCE_S = 10.0
@@ -98,7 +98,7 @@ def inspect_running(case: StudyCase) -> Iterator[Finding]:
     if not running:
         return
     try:
-        interrupted = _interrupted(case)
+        found = _look_at_running(case)
     except OSError as error:
         for trial in running:
             what = f"whether it has a worker cannot be told: {error.strerror}"
@@ -106,21 +106,27 @@ def inspect_running(case: StudyCase) -> Iterator[Finding]:
             yield case.finding(trial, "trial-unknown", Severity.NOTICE, what, path=path)
         return
     for trial in running:
-        yield _standing(case, trial, interrupted)
+        yield _standing(case, trial, found)
 
 
-def _standing(case: StudyCase, trial: FrozenTrial, interrupted: set[int] | None) -> Finding:
+def _standing(
+    case: StudyCase, trial: FrozenTrial, found: Mapping[int, RunningTrial] | None
+) -> Finding:
     path = _recorded(case, trial)
-    if interrupted is None:
+    if found is None:
         what = "somebody is claiming trials and does not come to an end"
         return case.finding(trial, "claims-busy", Severity.WARNING, what, path=case.claim_lock)
-    if trial.number in interrupted:
+    if trial.number not in found:
+        return case.finding(trial, "trial-running", Severity.OK, "has just ended", path=path)
+    seen = found[trial.number]
+    if seen.is_interrupted:
         what = "interrupted; the next tunectl tune or study resume takes it up"
         return case.finding(trial, "trial-interrupted", Severity.NOTICE, what, path=path)
-    if own_directory(case.name, trial, case.tree.project) is not None:
+    if seen.standing is Standing.LIVE:
         what = "running: a live worker holds its lock"
         return case.finding(trial, "trial-running", Severity.OK, what, path=path)
-    what = f"claimed by {_claimed_by(trial)}, which cannot be looked at from here"
+    beat = "" if seen.silent_s is None else f"; last heartbeat {seen.silent_s:.0f} s ago"
+    what = f"claimed by {_claimed_by(trial)}, which cannot be looked at from here{beat}"
     return case.finding(trial, "trial-elsewhere", Severity.NOTICE, what, path=path)
 
 
@@ -252,8 +258,8 @@ def _missing(case: StudyCase, trial: FrozenTrial, path: Path, *, is_best: bool) 
     return case.finding(trial, "best-missing", Severity.WARNING, what, path=path)
 
 
-def _interrupted(case: StudyCase) -> set[int] | None:
-    """Return the numbers of the trials that nobody runs, None where claims do not come to an end.
+def _look_at_running(case: StudyCase) -> dict[int, RunningTrial] | None:
+    """Return how things stand with running trials, None where claims do not come to an end.
 
     The claim lock keeps everybody from being between asking for a trial and locking its directory.
 
@@ -266,7 +272,8 @@ def _interrupted(case: StudyCase) -> set[int] | None:
     except Timeout:
         return None
     try:
-        return {trial.number for trial in interrupted_trials(case.study, case.tree.project)}
+        found = running_trials(case.study, case.tree.project)
+        return {one.trial.number: one for one in found}
     finally:
         lock.release()
 

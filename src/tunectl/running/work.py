@@ -6,14 +6,18 @@ or alone as `tunectl worker`.
 
 from __future__ import annotations
 
+import logging
 import time
 
+from tunectl.errors import TrialLostError
 from tunectl.objectives.base import TrialInterrupted
 from tunectl.running.events import TrialClaimed
 from tunectl.running.worker import Workplace, run_trial
 from tunectl.studies.budget import Claims, Nothing, Permits
 from tunectl.studies.claim_lock import claim_lock
 from tunectl.studies.storage import storage_errors
+
+log = logging.getLogger(__name__)
 
 POLL_S = 0.5
 
@@ -64,6 +68,9 @@ def work(place: Workplace, claims: Claims) -> bool:
             place.tell(TrialClaimed(number=claim.trial.number))
             try:
                 run_trial(place, claim)
+            except TrialLostError as error:
+                log.warning("trial %d is not ours any more: %s", claim.trial.number, error)
+                claims.give_back()
             except TrialInterrupted:
                 break
     return False

@@ -176,6 +176,10 @@ class Claims:
                 self._permits.give_back()
             yield claim
 
+    def give_back(self) -> None:
+        """Return the permit for a trial that another process has brought to its end."""
+        self._permits.give_back()
+
     @contextmanager
     def interrupted(self, number: int) -> Iterator[Claim | None]:
         """Claim a certain trial if its worker is gone, for as long as the block runs.

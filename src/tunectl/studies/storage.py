@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
 from tunectl.config.passwords import hide_passwords
-from tunectl.errors import StorageError, StudyNotFoundError, UsageError
+from tunectl.errors import StorageError, StudyNotFoundError, TrialLostError, UsageError
 from tunectl.studies import sqlite_file
 from tunectl.studies.file_systems import Mounts, current_mounts
 from tunectl.studies.reasons import reason_of, sqlite_code
@@ -40,6 +40,12 @@ BUSY_TIMEOUT_S = 60.0
 
 # What opening a database in a place that cannot be written to may fail with.
 _NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT)
+
+_DRIVERS = {
+    "postgresql": "for postgresql+psycopg:// it comes with: pip install 'tunectl[postgresql]'",
+    "mariadb": "for mariadb+pymysql:// it is: pip install pymysql",
+    "mysql": "for mysql+pymysql:// it is: pip install pymysql",
+}
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -86,6 +92,7 @@ def sqlite_path(url: str) -> Path | None:
             f"{shown!r} is no storage URL; valid is for example sqlite:///optuna/study.db"
         ) from error
     if parsed.get_backend_name() != "sqlite":
+        _refuse_split_password(parsed)
         return None
     if parsed.database in (None, "", ":memory:"):
         raise UsageError("an in-memory database would lose the study; give it a file")
@@ -113,21 +120,44 @@ def storage_errors(url: str) -> Iterator[None]:
     """Translate whatever a database says within the block into a `StorageError`."""
     try:
         yield
+    except NoSuchModuleError as error:
+        raise UsageError(
+            f"{shown_url(url)!r} names a kind of database that there is not; valid are for example "
+            "sqlite:///optuna/study.db, postgresql+psycopg://user@host/name and "
+            "mysql+pymysql://user@host/name"
+        ) from error
     except (StorageInternalError, SQLAlchemyError, sqlite3.Error) as error:
         raise StorageError(f"{shown_url(url)}: {reason_of(error, sqlite_path(url))}") from error
     except OSError as error:
         raise StorageError(f"{error.filename or shown_url(url)}: {reason_of(error)}") from error
     except ImportError as error:
-        why = hide_passwords(str(error))
-        raise StorageError(f"{shown_url(url)}: its driver is not installed ({why})") from error
+        raise StorageError(
+            f"{shown_url(url)}: its driver is not installed ({hide_passwords(str(error))}); "
+            f"{_DRIVERS.get(make_url(url).get_backend_name(), 'install it with pip')}"
+        ) from error
     except KeyError as error:
         if "Record does not exist" not in str(error):
             raise
         raise StudyNotFoundError("the study was deleted by another process") from error
+    except UpdateFinishedTrialError as error:
+        raise TrialLostError("another process has brought it to its end") from error
     except RuntimeError as error:
         if "table schema" not in str(error):
             raise
         raise StorageError(f"{shown_url(url)}: {error}") from error
+
+
+def _refuse_split_password(parsed: URL) -> None:
+    """Refuse a URL whose password ends too early, before its rest is shown as a host.
+
+    Raises:
+        UsageError: it does.
+    """
+    if "@" in (parsed.host or ""):
+        raise UsageError(
+            f"the storage URL {parsed.drivername}://…@… has an @ in its password, which has to be "
+            "written as %40 there"
+        )
 
 
 def _open_on_server(url: str) -> RDBStorage:

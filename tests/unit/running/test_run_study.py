@@ -9,6 +9,7 @@ from pathlib import Path
 import optuna
 import pytest
 import yaml
+from optuna.trial import TrialState
 
 from tunectl.artifacts.study_dir import ProjectTree
 from tunectl.config.schema import Settings, Surroundings, TrainingRun
@@ -380,6 +381,30 @@ def test_a_trial_of_another_project_folder_is_taken_up_where_it_was(
     assert list(other.project.glob("outputs/*/*")) == []
     one.go(good, until=1)
     assert one.states() == ["COMPLETE"]
+
+
+def test_a_trial_that_another_process_has_ended_is_let_go(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    def body(context: TrialContext) -> float:
+        if context.config.number == 0:  # by a machine that took this one for dead
+            run.study().tell(0, 7.0)
+        elif context.config.number == 1:
+            run.study().tell(1, state=TrialState.FAIL)
+            context.report(1, {"val_mse": 1.0})
+        return good(context)
+
+    report = run.go(body, n_trials=2)
+
+    assert run.states() == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    assert run.study().get_trials()[0].value == 7.0
+    assert [ended.number for ended in report.ended] == [2, 3]
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    reason = "is not ours any more: another process has brought it to its end"
+    assert said == [f"trial {number} {reason}" for number in (0, 1)]
+    run.go(good, until=3)
+    folder = run.project / run.study().get_trials()[1].user_attrs["output_dir"]
+    assert yaml.safe_load((folder / "trial_info.yaml").read_text())["state"] == "failed"
 
 
 def test_a_copied_study_takes_up_its_own_copy_of_an_interrupted_trial(
