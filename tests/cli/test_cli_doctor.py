@@ -18,6 +18,8 @@ import yaml
 from cli_project import Project, copy_of, mixed_project, small_project, wait_for_file
 from optuna.trial import FrozenTrial, TrialState
 
+from tunectl.studies.claimant import boot
+
 SmallDisk = Callable[[Path, int], AbstractContextManager[None]]
 ReadOnly = Callable[[Path], AbstractContextManager[None]]
 OLD = (1e9, 1e9)
@@ -452,14 +454,18 @@ def test_a_directory_swapped_for_a_link_that_leads_outside_is_never_followed(
     document = examined(project, "--fix", code=1)
 
     (finding,) = found(document, "directory-leads-away")
-    assert f"a link leads away to {outside}, so it is left alone" in finding["message"]
+    assert f"leads out of the project, to {outside}, so it is left alone" in finding["message"]
     assert document["repaired"] == []
     assert {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()} == before
     assert (outside / "checkpoints").is_dir()
 
 
+@pytest.mark.parametrize(
+    ("recorded", "code", "kind"),
+    [("{outside}", 0, "directory-elsewhere"), ("outputs/../../outside", 1, "directory-leads-away")],
+)
 def test_a_recorded_directory_outside_of_the_project_is_never_written_to(
-    project: Project, tmp_path: Path
+    project: Project, tmp_path: Path, recorded: str, code: int, kind: str
 ) -> None:
     trial, _ = trial_in(project, TrialState.COMPLETE)
     outside = tmp_path / "outside"
@@ -468,13 +474,13 @@ def test_a_recorded_directory_outside_of_the_project_is_never_written_to(
         connection.execute(
             "UPDATE trial_user_attributes SET value_json = ? WHERE key = 'output_dir' AND trial_id "
             "IN (SELECT trial_id FROM trials WHERE number = ?)",
-            (json.dumps(str(outside)), trial.number),
+            (json.dumps(recorded.format(outside=outside)), trial.number),
         )
         connection.commit()
 
-    document = examined(project, "--fix", code=1)
+    document = examined(project, "--fix", code=code)
 
-    assert len(found(document, "directory-leads-away")) == 1
+    assert len(found(document, kind)) == 1
     assert [path.name for path in outside.iterdir()] == ["checkpoints"]
 
 
@@ -643,15 +649,15 @@ def test_a_running_trial_is_not_disturbed_and_an_interrupted_one_is_told(tmp_pat
     assert (info.parent / "checkpoints").is_dir()
 
 
-def test_a_trial_of_another_machine_is_left_to_it(project: Project) -> None:
-    study = project.study("mixed")
-    trial = study.ask()
-    theirs = {"study": "mixed", "host": "cluster-7", "project": "/data/flow"}
+def test_a_trial_that_another_container_may_run_is_left_to_it(project: Project) -> None:
+    trial = project.study("mixed").ask()
+    theirs = {"study": "mixed", "host": "container-7", "project": "/data/flow", "boot": boot()}
     trial.set_user_attr("claimed_by", theirs)
     trial.set_user_attr("output_dir", "outputs/2026-01-31/12-00-00")
 
     document = examined(project, "--fix", code=0)
 
     (finding,) = found(document, "trial-elsewhere")
-    assert "claimed by cluster-7 in /data/flow" in finding["message"]
+    assert "claimed by container-7 in /data/flow" in finding["message"]
+    assert "cannot be seen from here" in finding["message"]
     assert project.trials("mixed")[-1].state == TrialState.RUNNING

@@ -6,6 +6,7 @@ It changes nothing, and it may be taken while studies run.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,14 +33,18 @@ from tunectl.reports.inspection_folders import (
 )
 from tunectl.reports.inspection_machine import Disk, inspect_device, inspect_disks
 from tunectl.reports.inspection_projections import ProjectionCase, inspect_projections
-from tunectl.reports.inspection_trials import StudyCase, inspect_finished, inspect_running
+from tunectl.reports.inspection_running import inspect_running
+from tunectl.reports.inspection_trials import inspect_finished
 from tunectl.reports.projections import last_tuned
+from tunectl.reports.study_case import StudyCase
 from tunectl.reports.summary import StudySummary, summarise
+from tunectl.studies.claim_lock import claim_lock
 from tunectl.studies.file_systems import Mounts, current_mounts
 from tunectl.studies.lifecycle import load_study, stored_settings, study_names
 from tunectl.studies.ownership import owners_of_directories
-from tunectl.studies.sqlite_file import claims_file
 from tunectl.studies.storage import open_storage, sqlite_path, storage_errors, timeout_of
+
+CLAIM_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +199,8 @@ def _look_at_studies(
         for view in views:
             found += _inspect_study(view)
         for view in views:
-            view.case.wait_for_claims()  # so that what was being claimed has been recorded
+            with suppress(StorageError), view.case.claims():
+                pass  # what was being claimed when the directories were listed is recorded now
         owners = owners_of_directories(storage)
     found += inspect_orphans(directories, owners, tree)
     found += inspect_leftovers(tree, [premises.database] if premises.database else [])
@@ -216,7 +222,7 @@ def _views(premises: Premises, storage: RDBStorage) -> Iterator[StudyView]:
                 settings=_settings_of(study),
                 tree=tree,
                 owners=owners,
-                claim_lock=_claim_lock(premises, name),
+                claims=claim_lock(premises.url, name, tree.study(name), CLAIM_PATIENCE_S),
             ),
             projections=ProjectionCase(
                 summary=summary,
@@ -225,12 +231,6 @@ def _views(premises: Premises, storage: RDBStorage) -> Iterator[StudyView]:
                 is_settled=not pending,
             ),
         )
-
-
-def _claim_lock(premises: Premises, name: str) -> Path:
-    """Return the file that processes on this machine lock while they claim trials."""
-    database = premises.database
-    return premises.tree.study(name).lock_file if database is None else claims_file(database)
 
 
 def _inspect_study(view: StudyView) -> Iterator[Finding]:

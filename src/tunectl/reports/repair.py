@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from optuna.trial import FrozenTrial
+
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.errors import StorageError
 from tunectl.reports.findings import Finding, Repair
-from tunectl.reports.inspection import Inspection, Premises, StudyView, inspect
+from tunectl.reports.inspection import Inspection, Premises, inspect
 from tunectl.reports.inspection_projections import leads_away
-from tunectl.reports.inspection_trials import is_in_place, owned_elsewhere
 from tunectl.reports.projections import place_of, place_of_last, write
 from tunectl.reports.summary import summarise
+from tunectl.studies.ownership import Owner
 from tunectl.studies.reasons import reason_of
 from tunectl.studies.sqlite_file import leave_wal
 from tunectl.studies.trial_info import describe_again
@@ -116,17 +118,13 @@ class _Bench:
         return database
 
     def _rewrite_info(self, finding: Finding) -> str:
-        view, directory = self._trial_of(finding)
-        trial = view.case.study.get_trials(deepcopy=False)[finding.trial or 0]
-        settings = view.case.settings
+        trial, directory = self._trial_of(finding)
+        settings = self._views[finding.study or ""].case.settings
         assert settings is not None
         with directory.locked() as free:
             if not free:
                 raise _NotRepairedError("a live worker holds its lock")
-            written = directory.read_info()
-            if owned_elsewhere(view.case, trial, written) is not None:
-                raise _NotRepairedError("the directory is another trial's")
-            directory.write_info(describe_again(trial, settings, written))
+            directory.write_info(describe_again(trial, settings, directory.read_info()))
         return "wrote it again from the database"
 
     def _tidy(self, finding: Finding) -> str:
@@ -139,14 +137,16 @@ class _Bench:
             directory.tidy()
         return "removed them"
 
-    def _trial_of(self, finding: Finding) -> tuple[StudyView, TrialDir]:
-        """Return a finished trial's directory, looked at once more before anything is written."""
-        view = self._views[finding.study or ""]
-        trial = view.case.study.get_trials(deepcopy=False)[finding.trial or 0]
-        directory = view.case.directory_of(trial)
-        if directory is None or not is_in_place(directory, self._premises.tree):
-            raise _NotRepairedError("a link leads away from there")
-        return view, directory
+    def _trial_of(self, finding: Finding) -> tuple[FrozenTrial, TrialDir]:
+        """Return a finished trial and its directory, looked at once more before it is changed."""
+        case = self._views[finding.study or ""].case
+        trial = case.study.get_trials(deepcopy=False)[finding.trial or 0]
+        path = case.recorded(trial)
+        if path is None or not path.is_dir() or not case.has_in_place(TrialDir(path)):
+            raise _NotRepairedError("its directory is gone, or a link leads away from there")
+        if case.owner_of(TrialDir(path), trial) != Owner(study=case.name, number=trial.number):
+            raise _NotRepairedError("the directory is another trial's")
+        return trial, TrialDir(path)
 
     def _remove_leftover(self, finding: Finding) -> str:
         file = self._premises.tree.project / (finding.path or "")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from tunectl.artifacts.study_dir import StudyDir
 from tunectl.errors import StorageError
@@ -22,20 +22,28 @@ from tunectl.studies.storage import sqlite_path
 Lock = Callable[[], AbstractContextManager[None]]
 
 
-def claim_lock(url: str, study_name: str, folder: StudyDir) -> Lock:
+class LockBusyError(StorageError):
+    """A process holds a lock for longer than somebody would wait."""
+
+
+def claim_lock(
+    url: str, study_name: str, folder: StudyDir, patience_s: float | None = None
+) -> Lock:
     """Return the lock of a study's claims; each call of it holds the lock for a block.
 
     Args:
         url: The database's URL.
         study_name: The study.
         folder: The project's folder of the study.
+        patience_s: How long to wait for a file's lock, in seconds; None for as long as it takes,
+            as a server's always is waited for.
     """
     database = sqlite_path(url)
     if database is not None:
-        return _FileLock(claims_file(database))
+        return _FileLock(claims_file(database), patience_s)
     if keeps_locks(url):
         return ServerLock(url, f"study {study_name}")
-    return _FileLock(folder.lock_file)
+    return _FileLock(folder.lock_file, patience_s)
 
 
 def studies_lock(url: str) -> Lock:
@@ -54,22 +62,27 @@ class _FileLock:
 
     Args:
         path: The file; it and its folder are made if missing.
+        patience_s: How long to wait for it, in seconds; None for as long as it takes.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, patience_s: float | None = None) -> None:
         self._path = path
+        self._patience_s = patience_s
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
         """Hold the lock for as long as the block runs.
 
         Raises:
+            LockBusyError: it was waited for in vain.
             StorageError: the file cannot be made.
         """
         lock = FileLock(self._path)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
+            lock.acquire(timeout=-1 if self._patience_s is None else self._patience_s)
+        except Timeout as error:
+            raise LockBusyError(f"{self._path}: another process does not let go of it") from error
         except OSError as error:
             raise StorageError(f"cannot lock {self._path}: {error.strerror or error}") from error
         try:

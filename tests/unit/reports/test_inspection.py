@@ -22,6 +22,7 @@ from tunectl.reports.findings import Finding, Severity
 from tunectl.reports.inspection import Inspection, Premises, inspect
 from tunectl.reports.repair import repair
 from tunectl.running.opening import open_study
+from tunectl.studies.claimant import claimant
 from tunectl.studies.file_systems import Mount
 from tunectl.studies.sqlite_file import journal_of
 
@@ -97,6 +98,7 @@ def test_a_trial_that_is_being_ended_by_a_live_worker_is_left_to_it(
     directory.checkpoints_dir.mkdir(parents=True)
     trial = study.ask()
     trial.set_user_attr("output_dir", DIRECTORY)
+    trial.set_user_attr("claimed_by", claimant("mine", premises.tree.project))
     study.tell(trial, state=TrialState.FAIL)
 
     with directory.locked() as ours:
@@ -111,13 +113,13 @@ def test_a_trial_that_is_being_ended_by_a_live_worker_is_left_to_it(
 def test_a_claim_that_is_under_way_is_waited_for(
     premises: Premises, study: optuna.Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tunectl.reports.inspection_trials.CLAIM_PATIENCE_S", 0.1)
+    monkeypatch.setattr("tunectl.reports.inspection.CLAIM_PATIENCE_S", 0.1)
     study.ask()
 
     with FileLock(f"{premises.database}.claims.lock"):
         busy = inspect(premises)
 
-    assert "somebody is claiming trials" in finding(busy, "claims-busy").message
+    assert "another process does not let go of it" in finding(busy, "claims-busy").message
     assert codes(inspect(premises)) == {"trial-interrupted", "summary-missing"}
 
 

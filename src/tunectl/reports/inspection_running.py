@@ -1,0 +1,65 @@
+"""A look at the trials that the database calls running: live, interrupted, or of others?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from optuna.trial import TrialState
+
+from tunectl.errors import StorageError
+from tunectl.reports.findings import Finding, Severity
+from tunectl.reports.study_case import StudyCase
+from tunectl.studies.claim_lock import LockBusyError
+from tunectl.studies.recovery import RunningTrial, Standing, running_trials
+
+
+def inspect_running(case: StudyCase) -> Iterator[Finding]:
+    """Yield how things stand with the trials that the database calls running."""
+    if not case.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        return
+    try:
+        found = _look(case)
+    except LockBusyError as error:
+        yield Finding(
+            code="claims-busy", severity=Severity.WARNING, message=str(error), study=case.name
+        )
+        return
+    for running in found:
+        yield _standing(case, running)
+
+
+def _look(case: StudyCase) -> list[RunningTrial]:
+    """Return the running trials while nobody is between asking for one and locking its directory.
+
+    Raises:
+        LockBusyError: somebody is, and does not come to an end.
+    """
+    try:
+        with case.claims():
+            return running_trials(case.study, case.tree.project)
+    except LockBusyError:
+        raise
+    except StorageError:  # nothing can be written here, so nobody claims anything either
+        return running_trials(case.study, case.tree.project)
+
+
+def _standing(case: StudyCase, running: RunningTrial) -> Finding:
+    trial, directory = running.trial, running.directory
+    path = directory.path if directory is not None else case.recorded(trial)
+    if running.is_interrupted:
+        stale = _last_sign(running) if running.standing is Standing.STALE else ""
+        what = f"interrupted{stale}; the next tunectl tune or study resume takes it up"
+        return case.finding(trial, "trial-interrupted", Severity.NOTICE, what, path=path)
+    if running.is_locked:
+        what = "running: a live worker holds its lock"
+        return case.finding(trial, "trial-running", Severity.OK, what, path=path)
+    who = running.claimed_by
+    where = f"{who.host} in {who.project}" if who is not None else "another program"
+    what = f"claimed by {where}{_last_sign(running)}; whether it runs cannot be seen from here"
+    return case.finding(trial, "trial-elsewhere", Severity.NOTICE, what, path=path)
+
+
+def _last_sign(running: RunningTrial) -> str:
+    if running.silent_s is None:
+        return ""
+    return f", whose last sign of life came {running.silent_s:.0f} s ago"
