@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import sqlite3
 import subprocess
 import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
+import pytest
 import torch
 import yaml
+from filelock import FileLock
+from forked_tunectl import forked_tunectl
 
 TUNECTL = Path(sys.executable).with_name("tunectl")
 PARAMS = """\
@@ -22,6 +31,98 @@ dataset: {source: npy, x_path: x.npy, t_path: t.npy, drop_channels: [], target_n
 model: {hidden: 4}
 training: {batch_size: 8}
 """
+# Two short trials: the second one is TPE's, and each has a parameter that depends on another.
+SHORT = """\
+study:
+  name: short
+  n_trials: 2
+  sampler: {name: TPESampler, kwargs: {n_startup_trials: 1}}
+  pruner: {name: NopPruner}
+params_to_tune:
+  training.learning_rate: {type: float, low: 1.0e-3, high: 1.0e-1, log: true}
+  training.use_weighted_loss: {type: categorical, choices: [true, false]}
+  training.weight_target_0:
+    {type: float, low: 0.1, high: 10.0, when: {training.use_weighted_loss: true}}
+base_params: {training: {epochs: 2}}
+"""
+_CALL = re.compile(r"\d+ +(\w+)\(")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unbroken:
+    """A study that nothing happened to; its folders are to be copied, not changed.
+
+    Args:
+        facts: What it came to.
+        untouched: Its project before it was run.
+        finished: Its project now.
+    """
+
+    facts: list[dict[str, Any]]
+    untouched: Path
+    finished: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Write:
+    """A call of a run that changes something on the disk.
+
+    Args:
+        call: Its name.
+        count: How many of its name came before, and itself.
+        text: The call as strace writes it.
+    """
+
+    call: str
+    count: int
+    text: str
+
+    def broken(self, how: str) -> str:
+        """Return strace's expression for breaking it."""
+        return f"{self.call}:{how}:when={self.count}"
+
+
+def unbroken_study(tmp_path_factory: pytest.TempPathFactory) -> Unbroken:
+    """Return the short study, which is run once, also for the processes of pytest-xdist."""
+    base = shared_folder(tmp_path_factory)
+    untouched, finished = base / "untouched", base / "finished"
+    with FileLock(base / "unbroken.lock"):
+        if not (base / "unbroken.done").exists():
+            make_project(untouched, SHORT)
+            ended = forked_tunectl()(copy_of(untouched, finished), "tune")
+            assert ended.code == 0, ended
+            (base / "unbroken.done").touch()
+    return Unbroken(facts=facts(finished), untouched=untouched, finished=finished)
+
+
+def traced_writes(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Write]:
+    """Return all that the short study writes, in its order; skip the test without strace."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    base = tmp_path_factory.mktemp("traced")
+    folder = make_project(base / "project", SHORT)
+    assert forked_tunectl()(folder, "tune", trace=base / "trace").code == 0
+    writes = read_writes(base / "trace")
+    assert len(writes) > 100
+    return writes
+
+
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that all processes of this test run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+def read_writes(trace: Path) -> Sequence[Write]:
+    """Return the writes of a traced run, in their order."""
+    counts: Counter[str] = Counter()
+    writes = []
+    for line in trace.read_text().splitlines():
+        if found := _CALL.match(line):
+            call = found[1]
+            counts[call] += 1
+            writes.append(Write(call=call, count=counts[call], text=line))
+    return writes
 
 
 def make_project(folder: Path, search: str, *, samples: int = 60, config: str = "{}\n") -> Path:
@@ -46,6 +147,12 @@ def make_project(folder: Path, search: str, *, samples: int = 60, config: str = 
     return folder
 
 
+def copy_of(project: Path, folder: Path) -> Path:
+    """Return a copy of a project, links as links; what stood in its place is removed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return Path(shutil.copytree(project, folder, symlinks=True))
+
+
 def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
     """Start `tunectl tune`; what it says goes to `log.txt`."""
     with (folder / "log.txt").open("ab") as log:
@@ -57,6 +164,33 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
             stderr=log,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
+
+
+def wait_for(folder: Path, pattern: str, process: subprocess.Popen[bytes]) -> Path:
+    """Wait until a process has made a file."""
+    while True:
+        found = next(folder.glob(pattern), None)
+        if found is not None:
+            return found
+        assert process.poll() is None, (folder / "log.txt").read_text()
+        time.sleep(0.005)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file of a folder but locks, by its path in it; links are not followed."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and not path.is_symlink() and not path.name.endswith("lock")
+    }
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """Return what `tunectl summary --json` says."""
+    ended = forked_tunectl()(folder, "summary", "--json")
+    assert ended.code == 0, ended
+    document: dict[str, Any] = json.loads(ended.out)
+    return document
 
 
 def facts(folder: Path) -> list[dict[str, Any]]:
