@@ -134,6 +134,7 @@ def import_all() -> None:
         draw_learning_curves(Path(scratch, "a.png"), curves, metric="val_mse", best_epoch=1)
         open_storage(f"sqlite:///{scratch}/study.db", create=True)
     gc.collect()  # no open database is to be inherited
+    gc.freeze()  # what is there by now need not be looked at in each fork
 
 
 def run_once(*, inject: str | None, trace: str | None, **command: Any) -> dict[str, Any]:
@@ -193,8 +194,15 @@ def _be_the_command(
     sys.argv = ["tunectl", *arguments]
     from tunectl.__main__ import main as command
 
-    command()  # it ends the process, by way of Python's own tidying up
-    raise AssertionError
+    try:
+        command()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    gc.collect()  # as at a usual end, the database is closed
+    os._exit(code)
 
 
 def _redirect(name: str, number: int, flags: int) -> None:

@@ -18,6 +18,7 @@ from torture_project import (
     Write,
     assert_sound,
     copy_of,
+    differences,
     facts,
     traced_writes,
     unbroken_study,
@@ -26,8 +27,8 @@ from torture_project import (
 SWEEP = os.environ.get("TUNECTL_SWEEP", "")
 KILLED = -9
 CAUSE = {
-    "ENOSPC": "No space left on device|disk is full|disk I/O error",
-    "EIO": "Input/output error|disk I/O error",
+    "ENOSPC": "the disk is full|the disk reports an error|No space left on device",
+    "EIO": "the disk reports an error|Input/output error",
 }
 
 
@@ -59,8 +60,7 @@ def wrongs_after(tunectl: ForkedTunectl, folder: Path, unbroken: Unbroken) -> It
         yield f"the next run ended with {ended.code}: {ended.err}"
         return
     assert_sound(folder)
-    if facts(folder) != unbroken.facts:
-        yield f"another study came of it: {facts(folder)}"
+    yield from differences(facts(folder), unbroken.facts)
     half = [path for path in folder.glob("outputs/*/*/**/.*") if path.name != ".lock"]
     if half:
         yield f"half files were left: {half}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import subprocess
 import time
@@ -11,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import optuna
 import pytest
 from forked_tunectl import ForkedTunectl, forked_tunectl
 from torture_project import (
@@ -31,7 +29,8 @@ from torture_project import (
 pytestmark = pytest.mark.slow
 
 HELD_S = float(os.environ.get("TUNECTL_HELD_S", "8"))  # longer than SQLite's drivers wait
-FULL = "No space left on device|disk is full"
+KILLED = -9
+FULL = "the disk is full"
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +91,7 @@ def test_a_limit_of_file_sizes_is_named_and_without_it_the_study_goes_on(
     for limit in (20_000, 100_000, 180_000):
         ended = tunectl(folder, "tune", file_limit=limit)
         assert ended.code == 7, ended
-        assert ended.says("File too large|size limit|disk I/O error"), ended
+        assert ended.says("a file would become larger than the limit of"), ended
         assert_sound(folder)
 
     assert tunectl(folder, "tune").code == 0
@@ -152,7 +151,7 @@ def test_a_damaged_database_is_named_and_left_as_it_is(
     for command in (("tune", "--until", "5"), ("summary",), ("study", "resume", "short")):
         ended = tunectl(folder, *command)
         assert ended.code == 7, ended
-        assert ended.says("damaged|is not a database|malformed"), ended
+        assert ended.says("the database is damaged|is not a database"), ended
 
     assert contents(folder) == before
 
@@ -237,18 +236,16 @@ def test_a_trial_whose_directory_is_deleted_under_way_fails_with_that_reason_and
     unbroken: Unbroken, tmp_path: Path
 ) -> None:
     folder = copy_of(unbroken.untouched, tmp_path / "project")
-    process = start(folder, "training.epochs=400")
+    process = start(folder, "training.epochs=150")
     checkpoint = wait_for(folder, "outputs/*/*/checkpoints/epoch-*", process)
     checkpoint.parent.parent.rename(tmp_path / "gone")
 
     assert process.wait(300) == 0
 
-    trials = optuna.load_study(
-        study_name="short", storage=f"sqlite:///{folder}/optuna/study.db"
-    ).get_trials()
-    assert [trial.state.name for trial in trials] == ["FAIL", "COMPLETE", "COMPLETE"]
+    trials = summary(folder)["trials"]
+    assert [trial["state"] for trial in trials] == ["failed", "complete", "complete"]
     reason = f"its directory was deleted while it ran: {checkpoint.parent.parent}"
-    assert trials[0].user_attrs["error"] == reason
+    assert trials[0]["error"] == reason
     said = (folder / "log.txt").read_text()
     assert reason in said
     assert "Traceback" not in said
@@ -259,14 +256,12 @@ def test_an_interrupted_trial_whose_directory_is_gone_or_half_gone_is_run_all_th
     tunectl: ForkedTunectl, unbroken: Unbroken, writes: Sequence[Write], tmp_path: Path
 ) -> None:
     first = next(w for w in writes if w.call == "rename" and "/checkpoints/" in w.text)
-    for what in ("", "logs", "weights", "checkpoints", "config.yaml"):
+    for lost in ((".",), ("logs", "weights", "checkpoints"), ("config.yaml",)):
         folder = copy_of(unbroken.untouched, tmp_path / "project")
-        assert tunectl(folder, "tune", inject=first.broken("signal=SIGKILL")).code == -9
+        assert tunectl(folder, "tune", inject=first.broken("signal=SIGKILL")).code == KILLED
         (directory,) = folder.glob("outputs/2*/*")
-        if (directory / what).is_dir():
-            shutil.rmtree(directory / what)
-        else:
-            (directory / what).unlink()
+        for name in lost:
+            subprocess.run(["rm", "-r", (directory / name).resolve()], check=True)
 
         ended = tunectl(folder, "tune")
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,7 +153,9 @@ def copy_of(project: Path, folder: Path) -> Path:
     return Path(shutil.copytree(project, folder, symlinks=True))
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+def start(
+    folder: Path, *arguments: str, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     """Start `tunectl tune`; what it says goes to `log.txt`."""
     with (folder / "log.txt").open("ab") as log:
         return subprocess.Popen(
@@ -162,8 +164,21 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=log,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
         )
+
+
+def shell(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """Run a script of bash, in which `$TUNECTL` is the installed command."""
+    return subprocess.run(
+        ["bash", "-c", script],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "TUNECTL": str(TUNECTL)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
 
 
 def wait_for(folder: Path, pattern: str, process: subprocess.Popen[bytes]) -> Path:
@@ -196,9 +211,26 @@ def summary(folder: Path) -> dict[str, Any]:
 def facts(folder: Path) -> list[dict[str, Any]]:
     """Return all that must not depend on interruptions, trial by trial."""
     url = f"sqlite:///{folder}/optuna/study.db"
-    (name,) = optuna.get_all_study_names(url)
-    study = optuna.load_study(study_name=name, storage=url)
-    return [_facts_of(folder, trial) for trial in study.get_trials()]
+    storage = optuna.storages.RDBStorage(url)
+    try:
+        (study,) = storage.get_all_studies()
+        trials = storage.get_all_trials(study._study_id)
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()  # as a process that ends, it leaves no log beside the database
+    return [_facts_of(folder, trial) for trial in trials]
+
+
+def differences(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> list[str]:
+    """Return what differs between the facts of two studies, in a few words each."""
+    if len(found) != len(wanted):
+        return [f"{len(found)} trials instead of {len(wanted)}"]
+    return [
+        f"another {name} of trial {number}"
+        for number, (one, other) in enumerate(zip(found, wanted, strict=True))
+        for name in other
+        if one[name] != other[name]
+    ]
 
 
 def _facts_of(folder: Path, trial: optuna.trial.FrozenTrial) -> dict[str, Any]:

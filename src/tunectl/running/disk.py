@@ -47,24 +47,23 @@ def cause_of(error: BaseException, directory: TrialDir) -> BaseException:
 
 
 def refuse_to_be_second(claim: Claim, project: Path) -> None:
-    """Do not end a trial that another process has begun again.
+    """Do not end a trial that another process has taken up as well.
 
-    A trial's lock goes with its directory, so whoever deletes that lets it be taken up.
+    A trial's lock goes with its directory, so whoever deletes that lets it be begun again.
 
     Args:
         claim: The trial.
         project: Absolute path of the project folder.
 
     Raises:
-        StorageError: another process has.
+        StorageError: another process has, whether it has ended the trial yet or not.
     """
-    if claim.directory.is_there:
-        return
     trial, path = claim.trial, claim.directory.path
     now = trial.study.get_trials(deepcopy=False)[trial.number]
     recorded = now.user_attrs.get(attributes.OUTPUT_DIR)
-    if recorded != recorded_path(path, project):
+    moved = not claim.directory.is_there and recorded != recorded_path(path, project)
+    if moved or now.state.is_finished():
         raise StorageError(
-            f"trial {trial.number}: its directory {path} was deleted while it ran, and another "
-            f"process has begun it again in {recorded}"
+            f"trial {trial.number} was begun again by another process, in {recorded}: "
+            "its directory, and its lock with it, was deleted while it ran"
         )

@@ -363,7 +363,9 @@ def _trial_log(directory: TrialDir) -> Iterator[logging.Logger]:
     trial_log.setLevel(logging.DEBUG)
     trial_log.propagate = False  # the terminal hears of a trial's end from the observers
     with disk_errors():
-        handler = logging.FileHandler(directory.log_file, encoding="utf-8", errors="backslashreplace")
+        handler = logging.FileHandler(
+            directory.log_file, encoding="utf-8", errors="backslashreplace"
+        )
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     trial_log.addHandler(handler)
     try:
