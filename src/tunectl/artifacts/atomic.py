@@ -36,19 +36,22 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: writing, syncing or renaming failed; `path` is then as it was.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    beside = Path(name)
-    try:
-        yield beside
-        beside.chmod(0o666 & ~_umask())
-        with beside.open("rb") as written:
-            os.fsync(written.fileno())
-        beside.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            beside.unlink()
-        raise
+    with _naming(path):
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
+        )
+        os.close(handle)
+        beside = Path(name)
+        try:
+            yield beside
+            beside.chmod(0o666 & ~_umask())
+            with beside.open("rb") as written:
+                os.fsync(written.fileno())
+            beside.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                beside.unlink()
+            raise
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -118,10 +121,22 @@ def replace_link(link: Path, target: Path) -> None:
         raise FileExistsError(f"{link} is not a link, so it is left as it is")
     relative = os.path.relpath(target, link.parent)
     beside = link.with_name(f".{link.name}-{os.getpid()}")
-    with suppress(FileNotFoundError):
-        beside.unlink()
-    beside.symlink_to(relative, target_is_directory=True)
-    beside.replace(link)
+    with _naming(link):
+        with suppress(FileNotFoundError):
+            beside.unlink()
+        beside.symlink_to(relative, target_is_directory=True)
+        beside.replace(link)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let an error name the file that was to be written, not the one beside it or none at all."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _is_leftover(path: Path) -> bool:

@@ -21,6 +21,8 @@ from tunectl.artifacts import atomic
 from tunectl.config.schema import TrialConfig
 from tunectl.errors import StorageError
 
+PARTS = ("weights", "logs", "checkpoints", "evaluation_plots")
+
 
 @dataclass(frozen=True)
 class TrialDir:
@@ -49,14 +51,37 @@ class TrialDir:
         day = outputs_root / f"{started_at:%Y-%m-%d}"
         try:
             day.mkdir(parents=True, exist_ok=True)
-            path = _make_first_free(day, f"{started_at:%H-%M-%S}")
-            for part in ("weights", "logs", "checkpoints", "evaluation_plots"):
-                (path / part).mkdir()
+            directory = cls(_make_first_free(day, f"{started_at:%H-%M-%S}"))
+            try:
+                directory.make_parts()
+            except OSError:
+                directory.remove_unused()
+                raise
         except OSError as error:
             raise StorageError(
                 f"cannot make a trial directory in {outputs_root}: {error.strerror}"
             ) from error
-        return cls(path)
+        return directory
+
+    def make_parts(self) -> None:
+        """Make the folders within it that are not there.
+
+        Raises:
+            OSError: one cannot be made.
+        """
+        for part in PARTS:
+            (self.path / part).mkdir(exist_ok=True)
+
+    def remove_unused(self) -> None:
+        """Remove it again, as far as nothing stands in it."""
+        for folder in (*(self.path / part for part in PARTS), self.path):
+            with suppress(OSError):  # not empty, or gone
+                folder.rmdir()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether nobody has deleted it."""
+        return self.path.is_dir()
 
     @property
     def config_file(self) -> Path:
@@ -183,8 +208,11 @@ class TrialDir:
         ]
 
     def tidy(self) -> None:
-        """Remove what a finished trial does not need: checkpoints, and empty folders."""
+        """Remove what a finished trial does not need: checkpoints, half files, empty folders."""
         shutil.rmtree(self.checkpoints_dir, ignore_errors=True)
+        for folder in (self.path, self.weights_file.parent, self.plots_dir):
+            for path in atomic.leftovers(folder):
+                path.unlink(missing_ok=True)
         for folder in (self.weights_file.parent, self.plots_dir):
             with suppress(OSError):  # not empty, or gone
                 folder.rmdir()

@@ -33,6 +33,7 @@ def set_up_logging(*, verbosity: int, quiet: bool, level: str = "info") -> None:
     _logger.handlers = [handler]
     _logger.setLevel(logging.DEBUG)
     _logger.propagate = False
+    logging.raiseExceptions = False  # a log that cannot be written costs nothing
     if verbosity < 2:
         warnings.simplefilter("ignore")
 

@@ -7,7 +7,6 @@ attributes before its end, its end in the database, and only then its `trial_inf
 from __future__ import annotations
 
 import datetime as dt
-import errno
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from tunectl.config.schema import Settings, TrialConfig
 from tunectl.errors import DivergedError, ObjectiveError, StorageError, StudyStoppedError
 from tunectl.objectives.base import Objective, Outcome, TrialInterrupted
 from tunectl.running.context import RunningTrial
+from tunectl.running.disk import cause_of, disk_errors, refuse_to_be_second
 from tunectl.running.events import EpochEnded, Event, Observer, TrialEnded, TrialStarted
 from tunectl.running.failures import (
     HALVES,
@@ -49,9 +49,7 @@ from tunectl.studies.trial_info import describe_trial
 
 log = logging.getLogger(__name__)
 
-# The machine is at fault, not the trial: stop, so that it can be taken up again.
 RECENT = 20
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +82,7 @@ class Workplace:
             try:
                 observer(event)
             except Exception as error:
-                log.warning("%s: %s", type(observer).__name__, error)
+                log.warning("summaries and links may be out of date: %s", error)
                 log.debug("observer failed", exc_info=True)
 
 
@@ -181,14 +179,14 @@ def _configure(place: Workplace, claim: Claim, trial_log: logging.Logger) -> Tri
         with storage_errors(place.storage_url):
             parameters = SearchSpace(place.settings.search.params_to_tune).suggest(trial)
         config = configure_trial(place.settings, place.objective, trial.number, parameters)
+        with disk_errors():
+            directory.write_config(config.model_dump(mode="json"))
     except StorageError:
         raise
     except Exception as error:
-        ending = failed(error)
+        ending = failed(cause_of(error, directory))
         _write_to_log(trial_log, ending, error)
         return ending
-    with _disk_errors():
-        directory.write_config(config.model_dump(mode="json"))
     return config
 
 
@@ -216,7 +214,7 @@ def _attempt(
     context = _context(place, claim, config, trial_log)
     try:
         _refuse_violations(place, claim.trial, config)
-        with _disk_errors():
+        with disk_errors():
             outcome = place.objective.run(context)
         ending = _completed(outcome, config)
     except (StorageError, TrialInterrupted):
@@ -226,7 +224,7 @@ def _attempt(
         if can_run_halved(error, config):
             _log_halving(config, error, trial_log)
             return None
-        ending = judge(error, config)
+        ending = judge(cause_of(error, claim.directory), config)
         _write_to_log(trial_log, ending, error)
     else:
         _write_to_log(trial_log, ending)
@@ -259,7 +257,7 @@ def _halve(claim: Claim, config: TrialConfig) -> TrialConfig:
     """
     claim.directory.forget_checkpoints()
     config = halved(config)
-    with _disk_errors():
+    with disk_errors():
         claim.directory.write_config(config.model_dump(mode="json"))
     return config
 
@@ -305,6 +303,7 @@ def _store(place: Workplace, claim: Claim, ending: Ending) -> None:
     """Store a trial's end: attributes first, then the end itself, then its projection."""
     trial, directory = claim.trial, claim.directory
     with storage_errors(place.storage_url):
+        refuse_to_be_second(claim, place.tree.project)
         for key, value in ending.attrs.items():
             trial.set_user_attr(key, value)
         place.study.tell(trial, ending.values, state=ending.state)
@@ -345,8 +344,10 @@ def _refuse_violations(place: Workplace, trial: optuna.Trial, config: TrialConfi
 
 
 def _write_info(place: Workplace, number: int, directory: TrialDir) -> None:
+    if not directory.is_there:
+        return  # somebody deleted it, and what became of the trial is in the database
     info = describe_trial(_frozen(place, number), place.settings, place.device)
-    with _disk_errors():
+    with disk_errors():
         directory.write_info(info)
 
 
@@ -356,23 +357,15 @@ def _frozen(place: Workplace, number: int) -> FrozenTrial:
 
 
 @contextmanager
-def _disk_errors() -> Iterator[None]:
-    """Let a full or read-only disk stop the study instead of failing trial after trial."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in DISK_ERRORS:
-            raise
-        raise StorageError(f"{error.filename or 'the disk'}: {error.strerror}") from error
-
-
-@contextmanager
 def _trial_log(directory: TrialDir) -> Iterator[logging.Logger]:
     """Give a logger whose lines end in the trial's own log file."""
     trial_log = logging.getLogger("tunectl.trial")
     trial_log.setLevel(logging.DEBUG)
     trial_log.propagate = False  # the terminal hears of a trial's end from the observers
-    handler = logging.FileHandler(directory.log_file, encoding="utf-8", errors="backslashreplace")
+    with disk_errors():
+        handler = logging.FileHandler(
+            directory.log_file, encoding="utf-8", errors="backslashreplace"
+        )
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     trial_log.addHandler(handler)
     try:

@@ -230,6 +230,7 @@ class Claims:
         if directory is None:
             directory = self._make_directory(trial)
         self._hold(directory, held)
+        directory.make_parts()
         return Claim(trial=trial, directory=directory, adopted=True)
 
     def _count_pause(self, trial: optuna.Trial, directory: TrialDir) -> None:
@@ -255,8 +256,12 @@ class Claims:
     def _make_directory(self, trial: optuna.Trial) -> TrialDir:
         directory = TrialDir.create(self._outputs_root, trial.datetime_start or dt.datetime.now())
         claimed_by = claimant(self._study.study_name, self._project)
-        trial.set_user_attr(attributes.CLAIMED_BY, claimed_by)
-        trial.set_user_attr(attributes.OUTPUT_DIR, recorded_path(directory.path, self._project))
+        try:
+            trial.set_user_attr(attributes.CLAIMED_BY, claimed_by)
+            trial.set_user_attr(attributes.OUTPUT_DIR, recorded_path(directory.path, self._project))
+        except BaseException:
+            directory.remove_unused()
+            raise
         return directory
 
     def _hold(self, directory: TrialDir, held: ExitStack) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import optuna
 from optuna.storages import RDBStorage
 
-from tunectl.artifacts.study_dir import ProjectTree
+from tunectl.artifacts.study_dir import ProjectTree, StudyDir
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.errors import StorageError
 from tunectl.studies import attributes
@@ -50,7 +50,7 @@ def remove_study(
     if artifacts:
         for directory in directories:
             _remove_directory(directory.path, tree.outputs_root)
-    shutil.rmtree(folder.path, ignore_errors=True)
+    _remove_folder(folder)
     return len(directories) if artifacts else 0
 
 
@@ -97,6 +97,17 @@ def _remove_directory(path: Path, outputs_root: Path) -> None:
     day = path.parent
     if day != outputs_root and not any(day.iterdir()):
         day.rmdir()
+
+
+def _remove_folder(folder: StudyDir) -> None:
+    """Remove a study's own folder, but not what somebody put in the place of its link."""
+    if folder.best_link.is_symlink() or not folder.best_link.exists():
+        shutil.rmtree(folder.path, ignore_errors=True)
+        return
+    log.warning("%s is not a link, so it is left as it is", folder.best_link)
+    for path in folder.path.iterdir():
+        if path.is_file() or path.is_symlink():
+            path.unlink()
 
 
 def _forget_projections(name: str, tree: ProjectTree, removed: list[TrialDir]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -476,3 +477,22 @@ def test_told_to_stop_a_study_ends_between_trials(run: Run) -> None:
     run_study(place, Budget(n_trials=9))
 
     assert run.states() == ["COMPLETE"] * 2
+
+
+def test_a_trial_that_was_begun_again_after_its_directory_was_deleted_is_ended_once(
+    run: Run,
+) -> None:
+    other = Run(run.project, run.settings)
+
+    def body(context: TrialContext) -> float:
+        shutil.rmtree(context.directory.path)
+        other.go(good, n_trials=1)
+        return good(context)
+
+    with pytest.raises(StorageError, match="trial 0 was begun again by another process"):
+        run.go(body, n_trials=1)
+
+    (trial,) = run.study().get_trials()
+    assert trial.state == optuna.trial.TrialState.COMPLETE
+    info = run.project / trial.user_attrs["output_dir"] / "trial_info.yaml"
+    assert yaml.safe_load(info.read_text())["state"] == "complete"

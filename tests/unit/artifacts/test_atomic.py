@@ -1,0 +1,43 @@
+"""Files that a reader never sees half-written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tunectl.artifacts import atomic
+
+
+def test_an_error_names_the_file_that_was_to_be_written(tmp_path: Path) -> None:
+    file = tmp_path / "gone" / "metrics.json"
+
+    with pytest.raises(FileNotFoundError) as caught:
+        atomic.write_json(file, {})
+
+    assert caught.value.filename == str(file)
+
+
+def test_a_file_that_cannot_be_finished_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.json"
+    file.write_text("old")
+
+    with pytest.raises(OSError, match="No space left"), atomic.replacing(file) as beside:
+        beside.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+    assert file.read_text() == "old"
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_that_is_not_its(tmp_path: Path) -> None:
+    kept = {".lock", ".gitignore", ".notes-2026.txt", "metrics.json", "a-abcdefgh.json"}
+    for name in kept:
+        (tmp_path / name).touch()
+    writing = atomic.replacing(tmp_path / "metrics.json")
+    left = writing.__enter__()  # and never comes to its end
+    assert left.name not in kept
+
+    atomic.remove_leftovers(tmp_path)
+
+    assert {path.name for path in tmp_path.iterdir()} == kept
