@@ -210,9 +210,8 @@ class TrialDir:
     def tidy(self) -> None:
         """Remove what a finished trial does not need: checkpoints, half files, empty folders."""
         shutil.rmtree(self.checkpoints_dir, ignore_errors=True)
-        for folder in (self.path, self.weights_file.parent, self.plots_dir):
-            for path in atomic.leftovers(folder):
-                path.unlink(missing_ok=True)
+        for file in self.leftovers():
+            file.unlink(missing_ok=True)
         for folder in (self.weights_file.parent, self.plots_dir):
             with suppress(OSError):  # not empty, or gone
                 folder.rmdir()

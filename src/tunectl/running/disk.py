@@ -10,7 +10,8 @@ from pathlib import Path
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.errors import ObjectiveError, StorageError
 from tunectl.studies import attributes
-from tunectl.studies.budget import Claim, recorded_path
+from tunectl.studies.budget import Claim
+from tunectl.studies.directories import recorded_path
 from tunectl.studies.storage import reason_of
 
 # The machine is at fault, not the trial: stop, so that it can be taken up again.

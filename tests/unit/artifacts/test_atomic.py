@@ -28,16 +28,3 @@ def test_a_file_that_cannot_be_finished_leaves_the_old_one_and_nothing_else(tmp_
 
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
     assert file.read_text() == "old"
-
-
-def test_what_a_killed_process_left_is_removed_and_nothing_that_is_not_its(tmp_path: Path) -> None:
-    kept = {".lock", ".gitignore", ".notes-2026.txt", "metrics.json", "a-abcdefgh.json"}
-    for name in kept:
-        (tmp_path / name).touch()
-    writing = atomic.replacing(tmp_path / "metrics.json")
-    left = writing.__enter__()  # and never comes to its end
-    assert left.name not in kept
-
-    atomic.remove_leftovers(tmp_path)
-
-    assert {path.name for path in tmp_path.iterdir()} == kept
