@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from tunectl.cli.completion import complete_trial
 from tunectl.cli.options import JsonOption, StorageOption, StudyOption
 from tunectl.cli.render import (
     duration,
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="List and show trials.", no_args_is_help=True)
 
-NumberArgument = Annotated[int, typer.Argument(metavar="N", help="The trial's number.")]
+NumberArgument = Annotated[
+    int, typer.Argument(metavar="N", autocompletion=complete_trial, help="The trial's number.")
+]
 
 
 @app.command("list")
