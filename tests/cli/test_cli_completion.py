@@ -23,6 +23,7 @@ from cli_project import (
     mixed_project,
     small_project,
 )
+from optuna.trial import TrialState
 
 HEAVY = ("optuna", "torch", "sqlalchemy", "numpy", "scipy", "sklearn", "matplotlib", "alembic")
 
@@ -105,6 +106,9 @@ def test_bash_completes_the_name_of_a_study_when_tab_is_pressed(mixed: Project) 
 
 def test_commands_studies_and_trials_are_offered(mixed: Project, tmp_path: Path) -> None:
     everywhere = [str(trial.number) for trial in mixed.trials("mixed")]
+    complete = [
+        str(trial.number) for trial in mixed.trials("mixed") if trial.state is TrialState.COMPLETE
+    ]
 
     assert offered(mixed.path, "trial", "") == ["list", "show", "path"]
     assert offered(mixed.path, "best", "--study", "mi") == ["mixed"]
@@ -113,6 +117,7 @@ def test_commands_studies_and_trials_are_offered(mixed: Project, tmp_path: Path)
     assert offered(mixed.path, "study", "export", "m") == ["mixed"]
     assert offered(mixed.path, "trial", "show", "") == everywhere
     assert offered(mixed.path, "trial", "path", "3") == ["3"]
+    assert offered(mixed.path, "predict", "x.npy", "--trial", "") == complete
     # Also from elsewhere, wherever the global option stands.
     project = str(mixed.path)
     assert offered(tmp_path, "-C", project, "trial", "path", "") == everywhere

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from tunectl import __version__
 from tunectl.cli import (
     doctor,
+    predict,
     results,
     study,
     study_changes,
@@ -81,6 +82,7 @@ tune.register(app)
 worker.register(app)
 results.register(app)
 doctor.register(app)
+predict.register(app)
 study_changes.register(study.app)
 study_files.register(study.app)
 app.add_typer(study.app, name="study")

@@ -15,6 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from tunectl.artifacts.bundle import PLAN, SCALING, WEIGHTS, read_bundle
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.errors import StorageError
 from tunectl.training.architecture import Architecture
@@ -113,8 +114,8 @@ def load_packaged(directory: TrialDir) -> PackagedNet:
     Raises:
         StorageError: a file of it is gone or damaged.
     """
-    plan = _document(directory.model_file)
-    scaling = _document(directory.scaling_file)
+    plan = _document(directory.model_file, _read(directory.model_file))
+    scaling = _document(directory.scaling_file, _read(directory.scaling_file))
     try:
         weights = torch.load(directory.weights_file, map_location="cpu", weights_only=True)
     except DAMAGE as error:
@@ -123,6 +124,31 @@ def load_packaged(directory: TrialDir) -> PackagedNet:
         return package(plan, scaling, weights)
     except DAMAGE as error:
         raise StorageError(_cannot_be_used(directory.path, error)) from error
+
+
+def load_bundle(path: Path) -> PackagedNet:
+    """Return the network of a bundle, in evaluation mode, on the CPU.
+
+    Args:
+        path: The bundle's folder or zip archive.
+
+    Raises:
+        UsageError: there is no bundle.
+        StorageError: it is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    content = {name: read_bundle(path, name) for name in (PLAN, SCALING, WEIGHTS)}
+    missing = [name for name, read in content.items() if read is None]
+    if missing:
+        raise StorageError(f"bundle {path} is damaged: it has no {', '.join(missing)}")
+    read = {name: part for name, part in content.items() if part is not None}
+    plan, scaling = (_document(path / name, read[name]) for name in (PLAN, SCALING))
+    try:
+        return package(plan, scaling, load(read[WEIGHTS]))
+    except (*DAMAGE, SafetensorError) as error:
+        raise StorageError(_cannot_be_used(path, error)) from error
 
 
 def package(
@@ -173,10 +199,17 @@ def _check_sizes(
         raise ValueError("plan without a size")
 
 
-def _document(file: Path) -> Mapping[str, Any]:
+def _read(file: Path) -> bytes:
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return file.read_bytes()
+    except OSError as error:
+        raise StorageError(_cannot_be_used(file, error)) from error
+
+
+def _document(file: Path, content: bytes) -> Mapping[str, Any]:
+    try:
+        document = json.loads(content)
+    except ValueError as error:
         raise StorageError(_cannot_be_used(file, error)) from error
     if not isinstance(document, Mapping):
         raise StorageError(f"{file} cannot be used: it holds no mapping")
