@@ -110,13 +110,13 @@ def test_commands_studies_and_trials_are_offered(mixed: Project, tmp_path: Path)
         str(trial.number) for trial in mixed.trials("mixed") if trial.state is TrialState.COMPLETE
     ]
 
-    assert offered(mixed.path, "trial", "") == ["list", "show", "path"]
+    assert offered(mixed.path, "trial", "") == ["list", "show", "path", "replay"]
     assert offered(mixed.path, "best", "--study", "mi") == ["mixed"]
     assert offered(mixed.path, "best", "--study", "mo") == []
     assert offered(mixed.path, "study", "delete", "") == ["mixed"]
     assert offered(mixed.path, "study", "export", "m") == ["mixed"]
     assert offered(mixed.path, "trial", "show", "") == everywhere
-    assert offered(mixed.path, "trial", "path", "3") == ["3"]
+    assert offered(mixed.path, "trial", "replay", "3") == ["3"]
     assert offered(mixed.path, "predict", "x.npy", "--trial", "") == complete
     # Also from elsewhere, wherever the global option stands.
     project = str(mixed.path)
