@@ -1,31 +1,44 @@
-"""A bundle: the best trial as a folder that can be given away.
+"""A bundle: the best trial as a folder or a zip archive that can be given away.
 
-It copies what the trial left and adds a `params_best.yaml` from which the next training starts.
-It knows files only.
+It puts files together and takes them apart again; it does not know what is in them.
 """
 
 from __future__ import annotations
 
+import io
 import shutil
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
 
 from tunectl.artifacts import atomic
-from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.errors import StorageError, UsageError
 
-MARK = "params_best.yaml"
+PARAMS = "params_best.yaml"
+PLAN = "model.json"
+SCALING = "scaling.json"
+WEIGHTS = "model.safetensors"
+ONNX = "model.onnx"
+CARD = "MODEL_CARD.md"
+MARK = PARAMS
+"""Every bundle has it; what has not is none, and is never replaced."""
+
+ARCHIVE = ".zip"
+# The first moment that a zip archive can tell: a bundle's bytes are not to depend on the clock.
+_TIME = (1980, 1, 1, 0, 0, 0)
+_MODE = 0o100644 << 16
+_BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError)
 
 
-def export_bundle(source: TrialDir, target: Path, params: Mapping[str, Any]) -> Path:
-    """Write a bundle beside its place and put it there whole.
+def write_bundle(target: Path, files: Mapping[str, bytes], root: str) -> Path:
+    """Write a bundle beside its place and put it there whole. The same files give the same bytes.
 
     Args:
-        source: The directory of a completed trial.
-        target: The bundle's folder; an earlier bundle there is replaced.
-        params: A valid `params.yaml` with the trial's parameters merged in.
+        target: A folder, or an archive where it ends in `.zip`; an earlier bundle is replaced.
+        files: Path within the bundle → content.
+        root: The folder that an archive unpacks into.
 
     Returns:
         The bundle's absolute path.
@@ -35,40 +48,108 @@ def export_bundle(source: TrialDir, target: Path, params: Mapping[str, Any]) -> 
         StorageError: it cannot be written.
     """
     target = target.absolute()
-    if not source.weights_file.is_file():
-        raise StorageError(f"{source.weights_file} is gone, so there is no model to export")
-    if target.exists() and not (target / MARK).is_file() and not _is_empty(target):
+    as_archive = target.suffix.lower() == ARCHIVE
+    is_taken = target.exists() and not (
+        _is_bundle_archive(target) if as_archive else _is_bundle_folder(target)
+    )
+    if is_taken:
         raise UsageError(f"{target} exists and is no bundle, so it is left as it is")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
-        try:
-            _fill(source, beside, params)
-            beside.chmod(0o755)
-            _swap(beside, target)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+        if as_archive:
+            with atomic.replacing(target) as beside:
+                beside.write_bytes(_archived(files, root))
+        else:
+            _write_folder(target, files)
     except OSError as error:
         raise StorageError(f"cannot write {target}: {error.strerror or error}") from error
     return target
 
 
-def _fill(source: TrialDir, folder: Path, params: Mapping[str, Any]) -> None:
-    for file in (
-        source.weights_file,
-        source.model_file,
-        source.scaling_file,
-        source.metrics_file,
-        source.summary_file,
-        source.config_file,
-        source.info_file,
-        source.learning_curves_file,
-    ):
-        if file.is_file():
-            shutil.copyfile(file, folder / file.name)
-    if source.plots_dir.is_dir():
-        shutil.copytree(source.plots_dir, folder / source.plots_dir.name)
-    atomic.write_yaml(folder / MARK, params)
+def read_bundle(path: Path, name: str) -> bytes | None:
+    """Return a file of a bundle, None where the bundle has no such file.
+
+    Args:
+        path: A bundle's folder or archive.
+        name: Its path within the bundle.
+
+    Raises:
+        UsageError: there is nothing at `path`, or it is no bundle.
+        StorageError: it is damaged, or cannot be read.
+    """
+    if not path.exists():
+        raise UsageError(f"there is no bundle {path}")
+    try:
+        if path.is_dir():
+            return _file_of_folder(path, name)
+        return _file_of_archive(path, name)
+    except _BAD_ARCHIVE as error:
+        raise StorageError(f"{path} is damaged: {error}") from error
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _file_of_folder(path: Path, name: str) -> bytes | None:
+    if not (path / MARK).is_file():
+        raise UsageError(f"{path} is no bundle: it has no {MARK}")
+    file = path / name
+    return file.read_bytes() if file.is_file() else None
+
+
+def _file_of_archive(path: Path, name: str) -> bytes | None:
+    if not zipfile.is_zipfile(path):
+        raise UsageError(f"{path} is no bundle: neither a folder nor a zip archive")
+    with zipfile.ZipFile(path) as archive:
+        root = _root_of(archive)
+        if root is None:
+            raise UsageError(f"{path} is no bundle: it has no {MARK}")
+        member = str(root / name)
+        return archive.read(member) if member in archive.namelist() else None
+
+
+def _root_of(archive: zipfile.ZipFile) -> PurePosixPath | None:
+    """Return the folder within an archive that holds the bundle, None where there is none."""
+    marks = [PurePosixPath(name) for name in archive.namelist() if name.endswith(MARK)]
+    roots = [mark.parent for mark in marks if mark.name == MARK and len(mark.parts) <= 2]
+    return roots[0] if roots else None
+
+
+def _is_bundle_folder(target: Path) -> bool:
+    is_empty = target.is_dir() and not any(target.iterdir())
+    return is_empty or (target / MARK).is_file()
+
+
+def _is_bundle_archive(target: Path) -> bool:
+    try:
+        with zipfile.ZipFile(target) as archive:
+            return _root_of(archive) is not None
+    except (OSError, *_BAD_ARCHIVE):
+        return False
+
+
+def _archived(files: Mapping[str, bytes], root: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(f"{root}/{name}", _TIME)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = 3  # Unix, wherever it is written
+            entry.external_attr = _MODE
+            archive.writestr(entry, files[name])
+    return buffer.getvalue()
+
+
+def _write_folder(target: Path, files: Mapping[str, bytes]) -> None:
+    beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
+    try:
+        for name, content in files.items():
+            file = beside / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        beside.chmod(0o755)
+        _swap(beside, target)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _swap(beside: Path, target: Path) -> None:
@@ -80,7 +161,3 @@ def _swap(beside: Path, target: Path) -> None:
     target.replace(old / "bundle")
     beside.replace(target)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _is_empty(folder: Path) -> bool:
-    return folder.is_dir() and not any(folder.iterdir())

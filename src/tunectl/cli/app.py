@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from tunectl import __version__
 from tunectl.cli import (
     doctor,
+    predict,
     results,
     study,
     study_changes,
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
 
 class Root(TyperGroup):
     """The program's commands. What they refuse is repeated to the user without passwords."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the global options, wherever they stand, also while a shell completes a line."""
+        return super().parse_args(ctx, hoist_globals(args))
 
     def make_context(self, *arguments: Any, **more: Any) -> Any:
         """Parse the global options."""
@@ -77,6 +82,7 @@ tune.register(app)
 worker.register(app)
 results.register(app)
 doctor.register(app)
+predict.register(app)
 study_changes.register(study.app)
 study_files.register(study.app)
 app.add_typer(study.app, name="study")
@@ -128,7 +134,7 @@ def run() -> int:
     """Run the program; return its exit code."""
     set_up_signals()
     set_up_streams()
-    code = _ended(lambda: app(args=hoist_globals(sys.argv[1:])))
+    code = _ended(lambda: app(args=sys.argv[1:]))
     return _ended(sys.stdout.flush) or code
 
 

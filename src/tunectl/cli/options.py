@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from tunectl.cli.completion import complete_study
+
 BUDGET_PANEL = "Budget"
 FILES_PANEL = "Files"
 
@@ -48,11 +50,23 @@ class Mismatch(StrEnum):
 
 StudyOption = Annotated[
     str | None,
-    option("--study", metavar="NAME", help="The study. Default: that of optuna_params.yaml."),
+    option(
+        "--study",
+        metavar="NAME",
+        autocompletion=complete_study,
+        help="The study. Default: that of optuna_params.yaml.",
+    ),
 ]
 StudyArgument = Annotated[
     str | None,
-    typer.Argument(metavar="NAME", help="The study. Default: that of optuna_params.yaml."),
+    typer.Argument(
+        metavar="NAME",
+        autocompletion=complete_study,
+        help="The study. Default: that of optuna_params.yaml.",
+    ),
+]
+StoredStudyArgument = Annotated[
+    str, typer.Argument(metavar="NAME", autocompletion=complete_study, help="The study.")
 ]
 StorageOption = Annotated[
     str | None,

@@ -18,6 +18,7 @@ from tunectl.artifacts.atomic import to_json
 
 if TYPE_CHECKING:
     from tunectl.reports.summary import StudySummary, TrialSummary
+    from tunectl.running.replay import Replay
     from tunectl.studies.differences import Difference
     from tunectl.studies.lifecycle import StudyOverview
 
@@ -191,6 +192,33 @@ def target_table(per_target: Mapping[str, Mapping[str, float | None]]) -> Table:
         cells = [number(metrics.get("rmse")), number(metrics.get("mae"))]
         table.add_row(escape(target), "–" if r2 is None else f"{r2:.3f}", *cells)
     return table
+
+
+def replay_view(replay: Replay) -> list[Any]:
+    """Return whether a trial came out the same, and if not how far off it is."""
+    trial = (
+        f"trial {replay.number} of study {replay.study} ({replay.state}, {replay.epochs} epochs)"
+    )
+    if replay.same:
+        compared = ", ".join(replay.compared)
+        return [Text(f"{trial} came out the same to the bit: {compared}")]
+    views: list[Any] = [Text(f"{trial} came out different", style="bold red"), Text("")]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("what", "first at", "stored", "replayed", "largest difference"):
+        table.add_column(name, overflow="fold")
+    for one in replay.differences:
+        sides = [_exact(one.stored), _exact(one.replayed)]
+        largest = "" if one.largest is None else f"{one.largest:.3g}"
+        table.add_row(Text(one.what), Text(one.first or ""), *map(Text, sides), Text(largest))
+    views.append(table)
+    if replay.changes:
+        changes = (f"{one.what} was {one.then}, is {one.now}" for one in replay.changes)
+        views += [Text(""), Text("not as it was: " + "; ".join(changes))]
+    return views
+
+
+def _exact(value: float | str | None) -> str:
+    return "none" if value is None else str(value)
 
 
 def overview_table(studies: Sequence[StudyOverview]) -> Table:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tunectl.cli.options import JsonOption, StorageOption, StudyOption, flag, option
-from tunectl.cli.render import best_view, emit, front_view, print_json, show, summary_view
+from tunectl.cli.render import (
+    best_view,
+    emit,
+    front_view,
+    print_json,
+    show,
+    stderr,
+    summary_view,
+)
 from tunectl.cli.session import Store, load_chosen, open_store, session_of
 from tunectl.errors import NoCompletedTrialError, UsageError
 
@@ -54,11 +62,16 @@ def best(
         bool, flag("--params", help="Print only its parameters, as YAML for params.yaml.")
     ] = False,
     export: Annotated[
-        bool, flag("--export", help="Write it as a folder to give away, and print the path.")
+        bool, flag("--export", help="Write it as a bundle to give away, and print the path.")
     ] = False,
     to: Annotated[
         Path | None,
-        option("--to", metavar="PATH", help="Where --export writes.", show_default="best/"),
+        option(
+            "--to",
+            metavar="PATH",
+            help="Where --export writes: a folder, or a .zip file.",
+            show_default="best/",
+        ),
     ] = None,
 ) -> None:
     """Show the best trial; --export writes its model, scaling, parameters and figures."""
@@ -70,7 +83,7 @@ def best(
     if found.best is None:
         raise NoCompletedTrialError(f"study {found.name!r} has no completed trial yet")
     if export:
-        _export(store, found.best, store.project / (to or "best"), json)
+        _export(context, store, found, store.project / (to or "best"), json)
     elif params:
         _print_params(found.best, json)
     elif json:
@@ -112,12 +125,27 @@ def _print_params(best: TrialSummary, json: bool) -> None:
         emit(to_yaml(nested(best.params)))
 
 
-def _export(store: Store, best: TrialSummary, target: Path, json: bool) -> None:
+def _export(
+    context: typer.Context, store: Store, found: StudySummary, target: Path, json: bool
+) -> None:
     from tunectl.reports.export import export_best
     from tunectl.reports.summary import SCHEMA_VERSION
+    from tunectl.studies.lifecycle import stored_settings
 
-    path = export_best(best, store.project, target)
+    assert found.best is not None
+    settings = stored_settings(load_chosen(store, found.name))
+    export = export_best(found, found.best, settings, store.project, target)
+    if not session_of(context).quiet:
+        for note in export.notes:
+            stderr().print(f"note: {note}", markup=False, soft_wrap=True)
     if json:
-        print_json({"schema_version": SCHEMA_VERSION, "path": str(path)})
+        print_json(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "path": str(export.path),
+                "onnx": export.has_onnx,
+                "notes": list(export.notes),
+            }
+        )
     else:
-        emit(f"{path}\n")
+        emit(f"{export.path}\n")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from tunectl.artifacts.study_dir import ProjectTree
+    from tunectl.artifacts.trial_dir import TrialDir
     from tunectl.config.load import Loaded
     from tunectl.config.schema import Settings, Surroundings
     from tunectl.config.section import Section
@@ -226,6 +227,22 @@ def find_trial(study: optuna.Study, number: int) -> FrozenTrial:
         there_are = f"it has 0 to {len(trials) - 1}" if trials else "it has none yet"
         raise TrialNotFoundError(f"study {study.study_name!r} has no trial {number}; {there_are}")
     return trials[number]
+
+
+def directory_of_trial(store: Store, trial: FrozenTrial, study: str) -> TrialDir:
+    """Return a trial's directory.
+
+    Raises:
+        TrialNotFoundError: it is gone.
+    """
+    from tunectl.studies.directories import directory_of
+
+    directory = directory_of(trial, store.project)
+    if directory is None:
+        raise TrialNotFoundError(
+            f"trial {trial.number} of study {study!r} has no directory any more"
+        )
+    return directory
 
 
 ROOTS = {

@@ -19,6 +19,7 @@ from tunectl.cli.options import (
     OverridesArgument,
     ParamsOption,
     StorageOption,
+    StoredStudyArgument,
     StudyArgument,
     TimeoutOption,
     UntilOption,
@@ -113,7 +114,7 @@ def resume(
 @app.command()
 def delete(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The study.")],
+    name: StoredStudyArgument,
     yes: Annotated[bool, flag("--yes", "-y", help="Do not ask.")] = False,
     artifacts: Annotated[
         bool, flag("--artifacts", help="Delete its trial directories as well.")

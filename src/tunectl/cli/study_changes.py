@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from tunectl.cli.completion import complete_study
 from tunectl.cli.options import (
     ConfigOption,
     JsonOption,
@@ -26,7 +27,9 @@ from tunectl.cli.session import (
 )
 from tunectl.errors import SpaceMismatchError
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The stored study.")]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", autocompletion=complete_study, help="The stored study.")
+]
 NewArgument = Annotated[str, typer.Argument(metavar="NEW", help="The new study's name.")]
 
 

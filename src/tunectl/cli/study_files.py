@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from tunectl.cli.options import JsonOption, StorageOption, flag
+from tunectl.cli.options import JsonOption, StorageOption, StoredStudyArgument, StudyArgument, flag
 from tunectl.cli.render import emit, print_json, stderr
 from tunectl.cli.session import load_chosen, open_store, session_of
 from tunectl.errors import StorageError, UsageError
@@ -26,10 +26,7 @@ def register(app: typer.Typer) -> None:
 
 def enqueue(
     context: typer.Context,
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="NAME", help="The study. Default: that of optuna_params.yaml."),
-    ] = None,
+    name: StudyArgument = None,
     file: Annotated[
         Path | None,
         typer.Argument(
@@ -74,7 +71,7 @@ def enqueue(
 
 def export_study(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The study.")],
+    name: StoredStudyArgument,
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="Where to; an earlier file is replaced.")
     ],

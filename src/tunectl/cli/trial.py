@@ -1,33 +1,47 @@
-"""`trial`: list, show, path."""
+"""`trial`: list, show, path, replay."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
-from tunectl.cli.options import JsonOption, StorageOption, StudyOption
+from tunectl.cli.completion import complete_trial
+from tunectl.cli.options import JsonOption, StorageOption, StudyOption, option
 from tunectl.cli.render import (
     duration,
     emit,
     fields,
     number,
     print_json,
+    replay_view,
     show,
+    stderr,
     target_table,
     trial_table,
     value_text,
 )
-from tunectl.cli.session import Store, find_trial, load_chosen, open_store, session_of
-from tunectl.errors import TrialNotFoundError
+from tunectl.cli.session import (
+    Session,
+    Store,
+    directory_of_trial,
+    find_trial,
+    load_chosen,
+    open_store,
+    session_of,
+)
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-app = typer.Typer(help="List and show trials.", no_args_is_help=True)
+app = typer.Typer(help="List, show and repeat trials.", no_args_is_help=True)
 
-NumberArgument = Annotated[int, typer.Argument(metavar="N", help="The trial's number.")]
+NumberArgument = Annotated[
+    int, typer.Argument(metavar="N", autocompletion=complete_trial, help="The trial's number.")
+]
 
 
 @app.command("list")
@@ -107,13 +121,66 @@ def path(
     storage: StorageOption = None,
 ) -> None:
     """Print a trial's directory, for example for cd "$(tunectl trial path 7)"."""
-    from tunectl.studies.directories import directory_of
-
     store, frozen, name = _find(context, n, study, storage)
-    directory = directory_of(frozen, store.project)
-    if directory is None:
-        raise TrialNotFoundError(f"trial {n} of study {name!r} has no directory any more")
-    emit(f"{directory.path}\n")
+    emit(f"{directory_of_trial(store, frozen, name).path}\n")
+
+
+@app.command()
+def replay(
+    context: typer.Context,
+    n: NumberArgument,
+    study: StudyOption = None,
+    storage: StorageOption = None,
+    device: Annotated[
+        str | None,
+        option("--device", metavar="NAME", help="Default: the device that the trial ran on."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Train a trial again from its own configuration, and say whether it comes out the same.
+
+    The study is left alone. The exit code is 0 if everything is the same to the bit, else 1.
+    """
+    from tunectl.reports.summary import SCHEMA_VERSION
+    from tunectl.running.replay import (
+        check_ended,
+        read_own_config,
+        replay_trial,
+        stopping_epoch,
+    )
+
+    session = session_of(context)
+    store, frozen, name = _find(context, n, study, storage)
+    check_ended(frozen)
+    directory = directory_of_trial(store, frozen, name)
+    config = read_own_config(directory)
+    wanted = device or str(directory.read_info().get("device") or config.runtime.device)
+    stop_at = stopping_epoch(frozen, directory)
+    with _epochs_shown(session, f"trial {n}", stop_at or config.training.epochs) as on_epoch:
+        result = replay_trial(
+            frozen, name, config, directory, store.project, wanted, stop_at, on_epoch
+        )
+    if json:
+        print_json({"schema_version": SCHEMA_VERSION, **result.to_document()})
+    else:
+        show(*replay_view(result))
+    if not result.same:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _epochs_shown(session: Session, what: str, epochs: int) -> Iterator[Callable[[int], None]]:
+    """Show how many epochs are done, on a terminal only."""
+    console = stderr()
+    if session.quiet or not console.is_terminal or console.is_dumb_terminal:
+        yield lambda _: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TextColumn("epochs"), console=console, transient=True) as progress:
+        task = progress.add_task(what, total=epochs)
+        yield lambda epoch: progress.update(task, completed=epoch)
 
 
 def _find(

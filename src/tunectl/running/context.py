@@ -18,6 +18,9 @@ from tunectl.studies.storage import storage_errors
 from tunectl.studies.times import spent_s
 from tunectl.training.divergence import DIVERGED
 
+OVER_TIME = "over its time"
+"""How the error of a trial begins that has used up its time."""
+
 
 class RunningTrial:
     """One trial while it runs.
@@ -100,7 +103,7 @@ class RunningTrial:
         if max(self._epoch, self._reported_before) >= self.config.training.epochs:
             return  # trained to the end: what it reached is not thrown away
         where = f" after epoch {self._epoch}" if self._epoch else ""
-        raise TrialTimedOut(f"over its time of {self.config.failures.trial_timeout:g} s{where}")
+        raise TrialTimedOut(f"{OVER_TIME} of {self.config.failures.trial_timeout:g} s{where}")
 
     def _value(self, epoch: int, metrics: Mapping[str, float]) -> float:
         metric = self.config.study.metric

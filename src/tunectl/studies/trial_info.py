@@ -35,7 +35,7 @@ def describe_trial(trial: FrozenTrial, settings: Settings, device: str) -> dict[
         **_stored(trial, settings),
         "host": platform.node(),
         "device": device,
-        "versions": _versions(),
+        "versions": versions(),
     }
 
 
@@ -91,7 +91,8 @@ def _stored(trial: FrozenTrial, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions that a trial's numbers may depend on."""
     from importlib.metadata import version
 
     packages = ("optuna", "torch", "numpy")

@@ -100,8 +100,8 @@ def open_dataset(dataset: Dataset, project: Path) -> OpenDataset:
     """
     x_file, t_file = find_files(dataset, project)
     problems: list[Problem] = []
-    x = _opened(x_file, problems)
-    t = _opened(t_file, problems)
+    x = map_file(x_file, problems)
+    t = map_file(t_file, problems)
     if x is not None and x.ndim not in (3, 4):
         wanted = "signals must be (N, C, L) or (N, C, H, W)"
         problems.append(x_file.problem(f"{wanted}, but its shape is {x.shape}"))
@@ -118,6 +118,32 @@ def open_dataset(dataset: Dataset, project: Path) -> OpenDataset:
     counts = [len(array) for array in (x, t) if array is not None]
     limit = min([*counts, *([dataset.limit_samples] if dataset.limit_samples else [])], default=0)
     return OpenDataset(x_file, t_file, x, t, channels, limit, tuple(problems))
+
+
+def map_file(file: DataFile, problems: list[Problem]) -> NDArray[Any] | None:
+    """Map an .npy file of numbers into memory; no value is read.
+
+    Args:
+        file: The file.
+        problems: Where to note why it cannot be mapped.
+
+    Returns:
+        The array, None where there is a problem.
+    """
+    reason = _why_not_a_file(file.path)
+    if reason is None:
+        try:
+            array = np.lib.format.open_memmap(file.path, mode="r")
+        except OSError as error:
+            reason = f"cannot be read: {error.strerror or error}"
+        except Exception as error:  # the header is the file's own text: anything may be wrong
+            reason = _why_not_an_array(file.path, error)
+        else:
+            reason = _why_not_usable(array)
+            if reason is None:
+                return array
+    problems.append(file.problem(reason))
+    return None
 
 
 def read_blocks(opened: OpenDataset) -> Iterator[tuple[int, Floats]]:
@@ -207,24 +233,6 @@ def _count_text(count: int, name: str, place: tuple[int, ...]) -> str:
     if count == 1:
         return f"1 value is {kind}, at index {place}"
     return f"{count} values are {kind}, the first at index {place}"
-
-
-def _opened(file: DataFile, problems: list[Problem]) -> NDArray[Any] | None:
-    """Map a file, or note why it cannot be."""
-    reason = _why_not_a_file(file.path)
-    if reason is None:
-        try:
-            array = np.lib.format.open_memmap(file.path, mode="r")
-        except OSError as error:
-            reason = f"cannot be read: {error.strerror or error}"
-        except Exception as error:  # the header is the file's own text: anything may be wrong
-            reason = _why_not_an_array(file.path, error)
-        else:
-            reason = _why_not_usable(array)
-            if reason is None:
-                return array
-    problems.append(file.problem(reason))
-    return None
 
 
 def _why_not_a_file(path: Path) -> str | None:

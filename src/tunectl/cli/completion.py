@@ -1,0 +1,92 @@
+"""What a shell may complete: names of studies and numbers of trials.
+
+A user who presses Tab waits for it, so it imports neither Optuna nor PyTorch; and a completion that
+cannot be made is none, never an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import typer
+
+_Completion = Callable[[typer.Context, str], list[str]]
+# What a shell would take apart or read as something else is not offered.
+_PLAIN = re.compile(r"[\w.,+@%/-]+")
+
+
+def _quiet(complete: _Completion) -> _Completion:
+    """Let a completion fail without a word: the command itself will say what is wrong."""
+
+    @wraps(complete)
+    def completed(context: typer.Context, incomplete: str) -> list[str]:
+        try:
+            return complete(context, incomplete)
+        except Exception:
+            return []
+
+    return completed
+
+
+@_quiet
+def complete_study(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the names of studies that begin with what was typed."""
+    from tunectl.studies.glance import study_names
+
+    names = study_names(_storage_url(context))
+    return [name for name in names if name.startswith(incomplete) and _PLAIN.fullmatch(name)]
+
+
+@_quiet
+def complete_trial(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the numbers of the study's trials that begin with what was typed."""
+    return _numbers(context, incomplete)
+
+
+@_quiet
+def complete_finished(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the numbers of the study's completed trials."""
+    return _numbers(context, incomplete, only="complete")
+
+
+def _numbers(context: typer.Context, incomplete: str, **state: str) -> list[str]:
+    from tunectl.studies.glance import trial_numbers
+
+    url = _storage_url(context)
+    study = _study(context, url)
+    if study is None:
+        return []
+    return [str(number) for number in trial_numbers(url, study, incomplete, **state)]
+
+
+def _study(context: typer.Context, url: str) -> str | None:
+    """Return the study meant: the one typed, that of optuna_params.yaml, or the only one."""
+    from tunectl.config.load import read_study_name
+    from tunectl.studies.glance import study_names
+
+    typed = context.params.get("study")
+    chosen = str(typed) if typed else read_study_name(_project(context))
+    if chosen is not None:
+        return chosen
+    names = study_names(url)
+    return names[0] if len(names) == 1 else None
+
+
+def _storage_url(context: typer.Context) -> str:
+    from tunectl.config.load import load_surroundings, storage_url
+
+    project = _project(context)
+    surroundings = load_surroundings(project)
+    typed: Any = context.params.get("storage")
+    if typed:
+        storage = surroundings.storage.model_copy(update={"url": str(typed)})
+        surroundings = surroundings.model_copy(update={"storage": storage})
+    return storage_url(surroundings, project)
+
+
+def _project(context: typer.Context) -> Path:
+    return Path(context.find_root().params.get("project") or ".").absolute()

@@ -1,0 +1,131 @@
+"""The data of a trial as they are now: shapes, fingerprints, and whether they are still the same.
+
+A trial directory holds the truth and the predictions of its test split, which tells whether the
+files are those that the network was trained on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunectl.artifacts.trial_dir import TrialDir
+from tunectl.config.schema import TrialConfig
+from tunectl.errors import DataError
+from tunectl.training.data import Split, split_indices
+from tunectl.training.data_files import BLOCK_VALUES, DataFile, OpenDataset, as_floats, open_dataset
+
+if TYPE_CHECKING:
+    from tunectl.training.packaged import PackagedNet
+
+# How far the bundle may be from the trial, in standard deviations of a target: another device or
+# reduced precision shows, other data show much more.
+TOLERANCE = {"fp32": 0.02, "bf16": 0.2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileFacts:
+    """One of the two data files.
+
+    Args:
+        shown: Its path as the user wrote it.
+        shape: All that is in it.
+        dtype: NumPy's name for the type of its values.
+        sha256: Of the file's bytes.
+    """
+
+    shown: str
+    shape: tuple[int, ...]
+    dtype: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFacts:
+    """The data that a trial was trained on.
+
+    Args:
+        x: The signals' file.
+        t: The targets' file.
+        split: Which samples were for what.
+    """
+
+    x: FileFacts
+    t: FileFacts
+    split: Split
+
+
+def look_at_data(
+    directory: TrialDir, config: TrialConfig, project: Path, network: PackagedNet
+) -> DataFacts | None:
+    """Return what is known of a completed trial's data.
+
+    Args:
+        directory: The trial's folder.
+        config: The trial's configuration.
+        project: Absolute path of the project folder.
+        network: The trial's network.
+
+    Returns:
+        None where the files are gone, or are not those of the training any more.
+    """
+    if config.dataset.source == "demo" and not (project / "data" / "demo").is_dir():
+        return None  # looking must not make them
+    opened = open_dataset(config.dataset, project)
+    if opened.problems or opened.x is None or opened.t is None:
+        return None
+    split = split_indices(opened.limit, config.data_split)
+    try:
+        y_true = np.load(directory.truth_file, allow_pickle=False)
+        y_pred = np.load(directory.predictions_file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    tolerance = TOLERANCE[config.runtime.precision]
+    if not _are_the_same(opened, split, y_true, y_pred, network, tolerance):
+        return None
+    return DataFacts(
+        x=_facts(opened.x_file, opened.x), t=_facts(opened.t_file, opened.t), split=split
+    )
+
+
+def _are_the_same(
+    opened: OpenDataset,
+    split: Split,
+    y_true: NDArray[np.float32],
+    y_pred: NDArray[np.float32],
+    network: PackagedNet,
+    tolerance: float,
+) -> bool:
+    """Whether the test split has the trial's targets, and the network its predictions there."""
+    from tunectl.training.prediction import predict_signals
+
+    assert opened.x is not None and opened.t is not None
+    shown = opened.x_file.shown
+    if not np.array_equal(as_floats(opened.t[split.test]), y_true):
+        return False
+    if not network.fits(opened.x.shape[1:]):
+        return False
+    try:
+        # Rows picked from a mapped file are a copy, so only so many at a time.
+        size = max(1, BLOCK_VALUES // math.prod(opened.x.shape[1:]))
+        parts = [split.test[start : start + size] for start in range(0, len(split.test), size)]
+        predicted = (predict_signals(network, opened.x[rows], shown) for rows in parts)
+        found = np.concatenate([batch for batches in predicted for batch in batches])
+    except DataError:
+        return False
+    if found.shape != y_pred.shape:
+        return False
+    spread = np.maximum(y_true.std(axis=0), 1e-6 * np.abs(y_true).max(axis=0))
+    return bool((np.abs(found - y_pred) <= tolerance * spread + 1e-4 * np.abs(y_pred)).all())
+
+
+def _facts(file: DataFile, array: NDArray[np.float32]) -> FileFacts:
+    with file.path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return FileFacts(shown=file.shown, shape=array.shape, dtype=str(array.dtype), sha256=digest)

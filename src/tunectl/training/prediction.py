@@ -1,0 +1,99 @@
+"""Predictions of a packaged network for signals in a file that may be larger than memory.
+
+It knows neither studies nor where predictions go.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tunectl.errors import DataError, Problem
+from tunectl.training.data_files import DataFile, Floats, Tally, map_file
+from tunectl.training.packaged import PackagedNet
+
+BATCH_VALUES = 2**20
+BATCH_SAMPLES = 256
+
+
+def open_signals(path: Path, shown: str, network: PackagedNet) -> NDArray[Any]:
+    """Map signals into memory and make sure that a network can read them.
+
+    Args:
+        path: An .npy file.
+        shown: Its path as the user wrote it.
+        network: The network.
+
+    Returns:
+        The signals (N, C, L) or (N, C, H, W), all channels; none of their values has been read.
+
+    Raises:
+        DataError: it is no such file, or its shape or type is another.
+    """
+    problems: list[Problem] = []
+    signals = map_file(DataFile("", shown, path), problems)
+    if signals is not None and not network.fits(signals.shape[1:]):
+        message = f"signals must be {shape_text(network)}, but their shape is {signals.shape}"
+        problems.append(Problem(file=shown, message=message))
+    if problems or signals is None:
+        raise DataError(problems)
+    return signals
+
+
+def shape_text(network: PackagedNet) -> str:
+    """Return the shape of the signals that a network takes, for people: `(N, 4, 128)`."""
+    *others, length = network.sample_shape
+    last = length + network.factor - 1
+    axis = str(length) if last == length else f"{length} to {last}"
+    return "(" + ", ".join(["N", *map(str, others), axis]) + ")"
+
+
+def predict_signals(
+    network: PackagedNet, signals: NDArray[Any], shown: str, device: str = "cpu"
+) -> Iterator[Floats]:
+    """Predict batch by batch; no more than a batch of signals is in memory at a time.
+
+    Args:
+        network: In evaluation mode; it is moved to the device.
+        signals: (N, C, L) or (N, C, H, W), of a shape that the network fits.
+        shown: What to call them in a message.
+        device: Where to compute.
+
+    Yields:
+        Targets (n, T) of the next samples, in their own units.
+
+    Raises:
+        DataError: a value that the network looks at is no number, or its prediction is none.
+    """
+    network.to(device)
+    kept = tuple(network.kept.tolist())
+    size = max(1, min(BATCH_SAMPLES, BATCH_VALUES // math.prod(signals.shape[1:])))
+    for start in range(0, len(signals), size):
+        # A copy of its own: a mapped file can neither be written nor trusted to stay as it is.
+        with np.errstate(over="ignore", invalid="ignore"):
+            batch = np.array(signals[start : start + size], dtype=np.float32, order="C")
+        _refuse_non_finite(batch[:, list(kept)], start, kept, shown)
+        with torch.inference_mode():
+            targets = network(torch.from_numpy(batch).to(device)).cpu().numpy()
+        if not np.isfinite(targets).all():
+            sample = start + int(np.argmin(np.isfinite(targets).all(axis=1)))
+            message = f"the prediction for sample {sample} is not finite: its signals are too large"
+            raise DataError([Problem(file=shown, message=message)])
+        yield targets
+
+
+def _refuse_non_finite(batch: Floats, start: int, columns: tuple[int, ...], shown: str) -> None:
+    tally = Tally(columns)
+    tally.count(start, batch)
+    problems = tally.problems(DataFile("", shown, Path(shown)))
+    if problems:
+        looked_at = f"(looked at: samples 0 to {start + len(batch) - 1})"
+        raise DataError(
+            [Problem(file=shown, message=f"{one.message} {looked_at}") for one in problems]
+        )

@@ -1,0 +1,151 @@
+"""Predictions with the network of this folder; needs torch, numpy and safetensors, nothing else.
+
+python predict.py X.npy             prints a table of predictions as CSV
+python predict.py X.npy Y.npy       writes them as an array (N, T); Y.csv writes the table
+
+X.npy holds signals as they were recorded, (N, C, L) or (N, C, H, W), all channels. In Python:
+
+    from predict import Network
+    y = Network("path/of/this/folder").predict(x)
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch.nn import functional as F  # noqa: N812 - everyone calls it so
+
+BATCH_VALUES = 2**20
+EPSILON = 1e-5
+
+
+class Network:
+    """The trained network.
+
+    Args:
+        folder: Where model.json, scaling.json and model.safetensors stand.
+    """
+
+    def __init__(self, folder: str | Path = Path(__file__).parent) -> None:
+        folder = Path(folder)
+        self.plan = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        self.weights = load_file(folder / "model.safetensors")
+        scaling = json.loads((folder / "scaling.json").read_text(encoding="utf-8"))
+        columns = (1, -1) + (1,) * (len(self.plan["input_shape"]) - 1)
+        self.mean, self.scale = (
+            torch.tensor(scaling["inputs"][key]).reshape(columns) for key in ("mean", "scale")
+        )
+        restored = scaling["normalize_targets"]
+        self.target_mean = torch.tensor(scaling["targets"]["mean"]) if restored else 0.0
+        self.target_scale = torch.tensor(scaling["targets"]["scale"]) if restored else 1.0
+        dropped = set(self.plan["drop_channels"])
+        there = self.plan["channels"] + len(dropped)
+        self.kept = [channel for channel in range(there) if channel not in dropped]
+        self.factor = self.plan["downsample_factor"]
+        self.target_names = self.plan["target_names"]
+        *others, length = self.plan["input_shape"][1:]
+        self.sample_shape = (there, *others, length * self.factor)
+        is_1d = self.plan["kind"] == "cnn1d"
+        self.convolution = F.conv1d if is_1d else F.conv2d
+        self.pool = F.max_pool1d if is_1d else F.max_pool2d
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Return targets (N, T) in their own units.
+
+        Args:
+            x: Signals as recorded, (N, C, L) or (N, C, H, W), all channels; may be mapped from a
+                file, since it is read batch by batch.
+        """
+        self.check(x)
+        size = max(1, min(256, BATCH_VALUES // int(np.prod(x.shape[1:]))))
+        parts = []
+        for start in range(0, len(x), size):
+            batch = np.array(x[start : start + size][:, self.kept], dtype=np.float32)
+            if not np.isfinite(batch).all():
+                raise ValueError(f"NaN or infinities in samples {start} to {start + len(batch)}")
+            with torch.inference_mode():
+                parts.append(self._outputs(torch.from_numpy(batch)).numpy())
+        return np.concatenate(parts)
+
+    def check(self, x: np.ndarray) -> None:
+        """Raise ValueError where these are no signals for this network."""
+        *wanted, length = self.sample_shape
+        fits = x.ndim == len(wanted) + 2 and list(x.shape[1:-1]) == wanted and len(x) > 0
+        if not fits or not length <= x.shape[-1] < length + self.factor:
+            shown = ", ".join(str(size) for size in self.sample_shape)
+            raise ValueError(f"signals must be (N, {shown}), but their shape is {x.shape}")
+        if x.dtype.kind not in "iuf":
+            raise ValueError(f"signals must be integers or floats, not {x.dtype}")
+
+    def _outputs(self, x: torch.Tensor) -> torch.Tensor:
+        if self.factor > 1:
+            length = x.shape[-1] // self.factor
+            grouped = x[..., : length * self.factor].reshape(*x.shape[:-1], length, self.factor)
+            x = grouped.mean(dim=-1)
+        x = (x - self.mean) / self.scale
+        y = self._residual(x) if self.plan["use_residual"] else self._plain(x)
+        return y * self.target_scale + self.target_mean
+
+    def _plain(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.relu(self._norm(self._convolve(x, "features.0", 2), "features.1"))
+        x = F.relu(self._norm(self._convolve(x, "features.3", 2), "features.4"))
+        return self._linear(x.flatten(2).mean(dim=2), "regressor.1")
+
+    def _residual(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.relu(self._norm(self._convolve(x, "features.0", 2), "features.1"))
+        x = self.pool(x, 3, stride=2, padding=1)
+        for number, stride in ((4, 1), (5, 2), (6, 2), (7, 1)):
+            x = self._block(x, f"features.{number}", stride)
+        x = F.relu(self._linear(x.flatten(2).mean(dim=2), "regressor.0"))
+        return self._linear(x, "regressor.3")
+
+    def _block(self, x: torch.Tensor, name: str, stride: int) -> torch.Tensor:
+        y = F.relu(self._norm(self._convolve(x, f"{name}.body.0", stride), f"{name}.body.1"))
+        y = self._norm(self._convolve(y, f"{name}.body.3", 1), f"{name}.body.4")
+        if f"{name}.shortcut.0.weight" in self.weights:
+            x = self._norm(self._convolve(x, f"{name}.shortcut.0", stride), f"{name}.shortcut.1")
+        return F.relu(y + x)
+
+    def _convolve(self, x: torch.Tensor, name: str, stride: int) -> torch.Tensor:
+        kernel = self.weights[f"{name}.weight"]
+        return self.convolution(x, kernel, stride=stride, padding=kernel.shape[-1] // 2)
+
+    def _norm(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        w = self.weights
+        mean, variance = w[f"{name}.running_mean"], w[f"{name}.running_var"]
+        return F.batch_norm(x, mean, variance, w[f"{name}.weight"], w[f"{name}.bias"], eps=EPSILON)
+
+    def _linear(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        return F.linear(x, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])
+
+
+def main(arguments: list[str]) -> int:
+    """Predict as the first lines of this file say; return the exit code."""
+    if not 1 <= len(arguments) <= 2 or arguments[0].startswith("-"):
+        print(__doc__, file=sys.stderr)
+        return 2
+    network = Network()
+    try:
+        y = network.predict(np.load(arguments[0], mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError) as error:
+        print(f"{arguments[0]}: {error}", file=sys.stderr)
+        return 2
+    rows = [network.target_names, *y.tolist()]
+    if len(arguments) == 1:
+        csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
+    elif arguments[1].endswith(".csv"):
+        with open(arguments[1], "w", encoding="utf-8", newline="") as out:  # noqa: PTH123
+            csv.writer(out, lineterminator="\n").writerows(rows)
+    else:
+        np.save(arguments[1], y)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
