@@ -15,7 +15,11 @@ from tunectl.errors import MemoryExhaustedError
 
 # RuntimeError is what PyTorch raises, ImportError what comes of a library that finds no room.
 _KINDS = (RuntimeError, ImportError, OSError)
-_WORDS = re.compile(r"out of memory|not enough memory|allocate memory|_alloc_failed", re.IGNORECASE)
+_WORDS = re.compile(
+    r"out of memory|not enough memory|allocate memory|_alloc_failed"
+    r"|could not create a (primitive|memory object)$",  # oneDNN's convolutions
+    re.IGNORECASE,
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

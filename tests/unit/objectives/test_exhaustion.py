@@ -45,6 +45,7 @@ def test_memory_that_really_runs_out_is_told_and_says_what_needs_less(
         RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("could not create a primitive"),
         RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."),
         ImportError("libx.so: failed to map segment from shared object: Cannot allocate memory"),
         OSError(errno.ENOMEM, "Cannot allocate memory"),
@@ -59,6 +60,7 @@ def test_memory_errors_are_known_by_their_words(error: Exception) -> None:
     "error",
     [
         RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+        RuntimeError("could not create a primitive descriptor for a convolution"),
         ValueError("out of memory"),  # no library says it so
         OSError(errno.ENOSPC, "No space left on device"),
         DataError([Problem(message="the file cannot be read")]),
