@@ -1,0 +1,121 @@
+"""The one way to MLflow: its client, made so that it neither waits for minutes nor races.
+
+The boundary at which MLflow's errors become ours. It knows nothing of studies.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from tunectl.artifacts.study_dir import folder_name
+from tunectl.errors import TrackingError
+from tunectl.tracking.destination import Destination, quieten, redacted
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ANSWER_S = 3.0
+LONGEST_REASON = 300
+
+
+@contextmanager
+def mlflow_errors(destination: Destination) -> Iterator[None]:
+    """Translate whatever MLflow says within the block into a `TrackingError`, passwords left out.
+
+    Raises:
+        TrackingError: it cannot be reached, or it refuses something.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+        text = redacted(" ".join(str(error).split()))
+        reason = text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}…"
+        raise TrackingError(f"MLflow at {destination.shown_uri}: {reason}") from error
+
+
+def connect(destination: Destination) -> MlflowClient:
+    """Return a client of an MLflow that has answered.
+
+    Raises:
+        TrackingError: it does not answer, or a local store cannot be made.
+    """
+    quieten()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow
+
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    with mlflow_errors(destination):
+        if destination.is_server:
+            _wait_for_answer(destination.uri)
+        uris = {"tracking_uri": destination.uri, "registry_uri": destination.uri}
+        database = destination.database
+        if database is None:
+            return mlflow.MlflowClient(**uris)
+        database.parent.mkdir(parents=True, exist_ok=True)
+        # Creating tables from several processes at once crashes some of them.
+        with FileLock(f"{database}.lock"):
+            _let_readers_not_wait(database)
+            client = mlflow.MlflowClient(**uris)
+            client.search_experiments(max_results=1)
+            return client
+
+
+def find_experiment(client: MlflowClient, destination: Destination) -> str:
+    """Return the id of the destination's experiment, which is made if there is none.
+
+    Raises:
+        TrackingError: it was deleted in MLflow.
+    """
+    from mlflow.exceptions import MlflowException
+
+    name, place = destination.experiment, None
+    if destination.artifacts is not None:
+        place = (destination.artifacts / folder_name(name)).as_uri()
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=place))
+        except MlflowException:
+            found = client.get_experiment_by_name(name)  # another process was faster
+            if found is None:
+                raise
+    if found.lifecycle_stage != "active":
+        raise TrackingError(
+            f"MLflow at {destination.shown_uri}: the experiment {name!r} was deleted there; "
+            "restore it, or give another mlflow.experiment_name"
+        )
+    return str(found.experiment_id)
+
+
+def _wait_for_answer(uri: str) -> None:
+    """Make sure that a server answers at all: a stopped one would hold up every later call."""
+    import requests
+
+    try:
+        requests.get(uri, timeout=ANSWER_S, stream=True).close()
+    except requests.exceptions.SSLError:
+        return  # it answers; whether its certificate is good is MLflow's to say
+    except requests.exceptions.Timeout as error:
+        raise OSError(f"no answer within {ANSWER_S:g} s") from error
+    except requests.exceptions.ConnectionError as error:
+        raise OSError("it cannot be reached") from error
+
+
+def _let_readers_not_wait(database: Path) -> None:
+    if database.exists() and database.stat().st_size:
+        return
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
