@@ -235,12 +235,26 @@ def run_trials(
             raise typer.Exit(end.exit_code if isinstance(end, Terminated) else 130) from None
         summary = refresh(study, store.tree, store.shown_url)
         mirrored = mirror.finish(in_a_hurry=told()) if mirror else None
+    summary = _with_runs(store, summary, mirrored)
     say_how_far(mirrored, study.study_name)
     if told():
         _say_how_to_go_on(session, store, study.study_name)
         raise typer.Exit(told.exit_code)
     _say_why_it_ended(session, report)
     return summary, mirrored
+
+
+def _with_runs(store: Store, summary: StudySummary, mirrored: MirrorEnd | None) -> StudySummary:
+    """Write the summaries once more if the best trial's run became known after its end."""
+    from tunectl.reports.projections import refresh
+    from tunectl.studies.lifecycle import load_study
+    from tunectl.studies.storage import open_storage
+
+    known = mirrored.report.best_run_id if mirrored and mirrored.report else None
+    if known is None or summary.best is None or summary.best.mlflow_run_id == known:
+        return summary
+    read_anew = load_study(open_storage(store.url, create=False), summary.name)
+    return refresh(read_anew, store.tree, store.shown_url)
 
 
 def _say_why_it_ended(session: Session, report: RunReport) -> None:

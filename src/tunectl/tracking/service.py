@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from tunectl.artifacts.study_dir import folder_name
-from tunectl.errors import TrackingError
+from tunectl.errors import NotFoundError, TrackingError
 from tunectl.tracking.destination import Destination, quieten, redacted
 
 if TYPE_CHECKING:
@@ -27,10 +27,15 @@ LONGEST_REASON = 300
 
 
 @contextmanager
-def mlflow_errors(destination: Destination) -> Iterator[None]:
-    """Translate whatever MLflow says within the block into a `TrackingError`, passwords left out.
+def mlflow_errors(destination: Destination, missing: str | None = None) -> Iterator[None]:
+    """Translate whatever MLflow says within the block into an error of ours, passwords left out.
+
+    Args:
+        destination: The MLflow.
+        missing: What to say where MLflow does not have what was asked for.
 
     Raises:
+        NotFoundError: MLflow does not have it, and `missing` was given.
         TrackingError: it cannot be reached, or it refuses something.
     """
     from mlflow.exceptions import MlflowException
@@ -39,6 +44,8 @@ def mlflow_errors(destination: Destination) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+        if missing and getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST":
+            raise NotFoundError(missing) from error
         text = redacted(" ".join(str(error).split()))
         reason = text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}…"
         raise TrackingError(f"MLflow at {destination.shown_uri}: {reason}") from error
