@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 PATIENCE_S = 120.0
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 Run = dict[str, Any]
 
 
@@ -50,7 +51,7 @@ class MlflowServer:
                 *("--artifacts-destination", str(self.folder / "artifacts")),
             ],
             cwd=self.folder,
-            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+            env={**os.environ, **QUIET},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -12,7 +12,14 @@ from rich.text import Text
 
 from tunectl.cli.options import JsonOption, StorageOption, StudyOption, option
 from tunectl.cli.render import emit, fields, print_json, show, stderr
-from tunectl.cli.session import Store, load_chosen, open_store, session_of
+from tunectl.cli.session import (
+    Session,
+    Store,
+    command_for,
+    load_chosen,
+    open_store,
+    session_of,
+)
 from tunectl.errors import NoCompletedTrialError, NotFoundError
 
 if TYPE_CHECKING:
@@ -179,10 +186,11 @@ def todays_mlflow(store: Store, settings: Settings) -> Settings:
     return settings.model_copy(update={"surroundings": surroundings})
 
 
-def say_how_far(end: MirrorEnd | None, name: str) -> None:
+def say_how_far(session: Session, store: Store, end: MirrorEnd | None, name: str) -> None:
     """Say if MLflow is behind, and what to do about it."""
-    if end is not None and not end.is_complete:
-        text = f"MLflow is not up to date; later: tunectl mlflow sync --study {shlex.quote(name)}"
+    if end is not None and not end.is_complete and not session.quiet:
+        later = command_for(session, store, f"mlflow sync --study {shlex.quote(name)}")
+        text = f"MLflow is not up to date; later: {later}"
         stderr().print(Text(text, style="yellow"), soft_wrap=True)
 
 

@@ -229,14 +229,15 @@ def run_trials(
                 refresh(study, store.tree, store.shown_url)
             if not isinstance(end, KeyboardInterrupt | Terminated):
                 if mirror and isinstance(end, TunectlError):
-                    say_how_far(mirror.finish(in_a_hurry=True), study.study_name)
+                    end_of_mirror = mirror.finish(in_a_hurry=True)
+                    say_how_far(session, store, end_of_mirror, study.study_name)
                 raise
             _say_how_to_go_on(session, store, study.study_name)
             raise typer.Exit(end.exit_code if isinstance(end, Terminated) else 130) from None
         summary = refresh(study, store.tree, store.shown_url)
         mirrored = mirror.finish(in_a_hurry=told()) if mirror else None
     summary = _with_runs(store, summary, mirrored)
-    say_how_far(mirrored, study.study_name)
+    say_how_far(session, store, mirrored, study.study_name)
     if told():
         _say_how_to_go_on(session, store, study.study_name)
         raise typer.Exit(told.exit_code)

@@ -26,6 +26,8 @@ from tunectl.tracking.mirror import Mirror, MirrorReport, Session
 from tunectl.tracking.publish import Published, Publisher
 
 RETRY_S = 15.0
+# What is made for a best trial is wasted if the next one follows at once.
+IDLE_S = 2.0
 NICENESS = 10
 
 Summarise = Callable[[optuna.Study], Mapping[str, Any]]
@@ -128,7 +130,7 @@ class _Follower:
 
     def _wait(self) -> Over | None:
         """Return the next message that matters: many looks are as good as one."""
-        if not self._connection.poll(0):
+        if not self._connection.poll(IDLE_S):
             self._prepare()
         message = self._connection.recv()
         while isinstance(message, Look) and self._connection.poll(0):

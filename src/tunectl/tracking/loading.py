@@ -116,7 +116,8 @@ def _load_files(client: MlflowClient, run: Run, name: str) -> LoadedModel:
             inside = file.relative_to(here.path).as_posix()
             if not any(one.path == inside for one in _beside(client, run, inside)):
                 raise NotFoundError(f"{name} has no network: the run has no {inside}")
-            client.download_artifacts(run.info.run_id, inside, folder)
+            file.parent.mkdir(exist_ok=True)
+            Path(client.download_artifacts(run.info.run_id, inside, folder)).replace(file)
         packaged = load_packaged(here)
 
     def predict(x: Floats) -> Floats:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunectl.artifacts.trial_dir import TrialDir
+from tunectl.errors import TrackingError
 from tunectl.tracking.run_plan import MODEL, STUDY, STUDY_ID, TRIAL
 from tunectl.tracking.runs import Mirrored
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tunectl.training.packaged import PackagedNet
 
 NAME = "model"
+LONGEST_REASON = 300
 EXAMPLES = 2  # one would fix the number of samples at one
 REQUIREMENTS = ("mlflow", "torch", "numpy")
 
@@ -101,6 +103,7 @@ def save_model(directory: TrialDir, path: Path) -> None:
 
     Raises:
         StorageError: the network's files are gone or damaged.
+        TrackingError: PyTorch or MLflow cannot export it.
     """
     import torch
 
@@ -112,8 +115,12 @@ def save_model(directory: TrialDir, path: Path) -> None:
     # Around the training set's mean, so that it looks like what was recorded.
     columns = packaged.kept.tolist()
     example[:, columns] = example[:, columns] * packaged.input_scale + packaged.input_mean
-    with _quietly(), torch.inference_mode():
-        _save(packaged, example.numpy(), path)
+    try:
+        with _quietly(), torch.inference_mode():
+            _save(packaged, example.numpy(), path)
+    except Exception as error:  # PyTorch's export raises anything
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:LONGEST_REASON]}"
+        raise TrackingError(f"no model can be made of {directory.path}: {reason}") from error
 
 
 def _save(packaged: PackagedNet, example: Any, path: Path) -> None:

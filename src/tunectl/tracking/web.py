@@ -18,6 +18,8 @@ from tunectl.tracking.service import connect
 HOST = "127.0.0.1"
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE_S = 10.0
+# Nine more processes, for what a page that only shows runs never asks for.
+JOBS = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
 
 
 def serve_page(destination: Destination, port: int) -> int:
@@ -35,9 +37,11 @@ def serve_page(destination: Destination, port: int) -> int:
         TrackingError: the store cannot be opened, or the page ended by itself.
     """
     _check_port(port)
-    connect(destination)  # makes a new store under its lock
+    if destination.database is not None and not destination.database.exists():
+        connect(destination)  # makes it under its lock
     environment = dict(os.environ)
     quieten(environment)
+    environment.setdefault(JOBS, "false")
     told: list[int] = []
     with _told_into(told):
         process = subprocess.Popen(
