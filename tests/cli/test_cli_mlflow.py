@@ -24,6 +24,7 @@ from cli_project import (
     environment_with,
     mixed_project,
     small_project,
+    wait_for_file,
     wait_until,
 )
 from mlflow_server import MlflowServer, Run
@@ -363,6 +364,9 @@ def test_a_trial_that_nobody_runs_any_more_is_shown_as_killed(tmp_path: Path) ->
     project = small_project(tmp_path, config=config_for(None))
     project.ok("study", "create")
     project.study("small").ask()
+    with project.started("mlflow", "sync") as process:
+        wait_for_file(project, "optuna/mlflow.db.new")
+        process.kill()  # a store that is half made is made again
 
     document = project.ok("mlflow", "sync", "--json").document()
 

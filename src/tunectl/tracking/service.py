@@ -74,7 +74,8 @@ def connect(destination: Destination) -> MlflowClient:
         database.parent.mkdir(parents=True, exist_ok=True)
         # Creating tables from several processes at once crashes some of them.
         with FileLock(f"{database}.lock"):
-            _let_readers_not_wait(database)
+            if not database.exists() or not database.stat().st_size:
+                _make_store(database, destination.artifacts or database.parent)
             client = mlflow.MlflowClient(**uris)
             client.search_experiments(max_results=1)
             return client
@@ -121,8 +122,15 @@ def _wait_for_answer(uri: str) -> None:
         raise OSError("it cannot be reached") from error
 
 
-def _let_readers_not_wait(database: Path) -> None:
-    if database.exists() and database.stat().st_size:
-        return
-    with closing(sqlite3.connect(database)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
+def _make_store(database: Path, artifacts: Path) -> None:
+    """Make a store beside its place and put it there whole: MLflow cannot use half of one."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    beside = database.with_name(f"{database.name}.new")
+    for leftover in (beside, beside.with_name(f"{beside.name}-journal")):
+        leftover.unlink(missing_ok=True)
+    store = SqlAlchemyStore(f"sqlite:///{beside}", artifacts.as_uri())  # type: ignore[no-untyped-call]
+    store.engine.dispose()
+    with closing(sqlite3.connect(beside)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for a writer
+    beside.replace(database)
