@@ -24,6 +24,7 @@ from tunectl.errors import NoCompletedTrialError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import optuna
 
@@ -201,10 +202,10 @@ def mirror_view(end: MirrorEnd | None) -> list[Any]:
     return [Text(""), Text("in MLflow:", style="bold"), fields(_rows(end.report, end.published))]
 
 
-def _summarise(study: optuna.Study) -> Mapping[str, Any]:
+def _summarise(study: optuna.Study, project: Path) -> Mapping[str, Any]:
     from tunectl.reports.summary import summarise
 
-    return summarise(study, "").to_file_document()
+    return summarise(study, "", project).to_file_document()
 
 
 def _serve(channel: int) -> None:

@@ -30,7 +30,7 @@ RETRY_S = 15.0
 IDLE_S = 2.0
 NICENESS = 10
 
-Summarise = Callable[[optuna.Study], Mapping[str, Any]]
+Summarise = Callable[[optuna.Study, Path], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,7 @@ def follow(descriptor: int, summarise: Summarise) -> None:
 
     Args:
         descriptor: The socket's file descriptor.
-        summarise: Makes a study's summary document.
+        summarise: Makes the summary document of a study and its project folder.
     """
     connection = Connection(descriptor)
     with suppress(EOFError, OSError):  # the coordinator is gone: the next call catches up
@@ -196,7 +196,7 @@ def open_mirror(
         name: The study's name.
         tree: Where the project keeps its files.
         destination: The MLflow.
-        summarise: Makes a study's summary document.
+        summarise: Makes the summary document of a study and its project folder.
 
     Raises:
         StorageError: the database is gone.
@@ -208,7 +208,7 @@ def open_mirror(
 
     def summary() -> Mapping[str, Any]:
         # Read anew: ended trials that were read before lack the ids of their runs.
-        return summarise(load_study(open_storage(url, create=False), name))
+        return summarise(load_study(open_storage(url, create=False), name), tree.project)
 
     return Mirror(
         study=load_study(storage, name),

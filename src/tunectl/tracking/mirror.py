@@ -18,9 +18,12 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from tunectl.artifacts.study_dir import ProjectTree
+from tunectl.studies.claim_lock import claim_lock
+from tunectl.studies.directories import own_directory
 from tunectl.studies.lifecycle import stored_settings
 from tunectl.studies.ranking import best_trial, metrics_of
-from tunectl.studies.recovery import claim_lock, interrupted_trials, own_directory
+from tunectl.studies.recovery import running_trials
+from tunectl.studies.server_lock import ServerLock, keeps_locks
 from tunectl.studies.storage import sqlite_path, storage_errors
 from tunectl.tracking.dataset import DatasetFacts, describe_dataset
 from tunectl.tracking.destination import Destination
@@ -76,10 +79,12 @@ class Mirror:
 
     def locked(self) -> AbstractContextManager[object]:
         """Hold the lock under which runs are made: two processes would make each one twice."""
-        database = sqlite_path(self.storage_url)
-        folder = self.tree.study(self.study.study_name).path
+        database, name = sqlite_path(self.storage_url), self.study.study_name
         if database is not None:
             return FileLock(f"{database}.mlflow.lock")
+        if keeps_locks(self.storage_url):
+            return ServerLock(self.storage_url, f"mlflow {name}")()
+        folder = self.tree.study(name).path
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / ".mlflow.lock")
 
@@ -161,11 +166,10 @@ class Session:
         mirror = self.mirror
         interrupted: frozenset[int] = frozenset()
         if whole and any(t.state is TrialState.RUNNING for t in self._trials()):
-            folder = mirror.tree.study(mirror.study.study_name)
-            if folder.path.is_dir() or sqlite_path(mirror.storage_url) is not None:
-                with FileLock(claim_lock(mirror.storage_url, folder)):
-                    found = interrupted_trials(mirror.study, mirror.tree.project)
-                interrupted = frozenset(trial.number for trial in found)
+            name = mirror.study.study_name
+            with claim_lock(mirror.storage_url, name, mirror.tree.study(name))():
+                found = running_trials(mirror.study, mirror.tree.project)
+            interrupted = frozenset(one.trial.number for one in found if one.is_interrupted)
         return StudyFacts(
             study=mirror.study,
             trials=self._trials(),

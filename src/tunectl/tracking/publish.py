@@ -8,8 +8,8 @@ from pathlib import Path
 from optuna.trial import FrozenTrial
 
 from tunectl.artifacts.trial_dir import TrialDir
+from tunectl.studies.directories import own_directory
 from tunectl.studies.ranking import best_trial, directions_of, first_value, metrics_of
-from tunectl.studies.recovery import own_directory
 from tunectl.tracking.mirror import Session
 from tunectl.tracking.model import LoggedModel, has_model, log_model, save_model
 from tunectl.tracking.registry import Candidate, Registration, register

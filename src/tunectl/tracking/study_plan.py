@@ -15,6 +15,7 @@ from tunectl.artifacts.study_dir import ProjectTree
 from tunectl.config.schema import Settings
 from tunectl.search.space import SearchSpace, describe
 from tunectl.studies.differences import flat_values
+from tunectl.studies.directories import own_directory
 from tunectl.studies.lifecycle import created_at, stored_settings
 from tunectl.studies.ranking import (
     best_trial,
@@ -23,7 +24,6 @@ from tunectl.studies.ranking import (
     first_value,
     metrics_of,
 )
-from tunectl.studies.recovery import own_directory
 from tunectl.tracking.run_plan import (
     KIND,
     STATE,
