@@ -158,12 +158,12 @@ class _Follower:
         try:
             session = self._session or Session(self._mirror())
             self._connection.send(UpToDate(session.update(whole=True)))
+            self._has_warned = False
             published = None
             if not over.in_a_hurry:
                 registering = self._order.destination.register_best
                 published = self._publisher.publish(session, registering=registering)
         except (TrackingError, StorageError) as error:
-            self._has_warned = False
             self._warn(str(error))
         else:
             self._connection.send(Done(published))
