@@ -8,6 +8,7 @@
     ├── NoTrialSucceededError       1   every trial of this call failed
     ├── WorkerError                 1   worker processes die before they begin a trial
     ├── OutputError                 1   standard output cannot be written
+    ├── TrackingError               1   MLflow cannot be reached, or says no
     ├── UsageError                  2   wrong usage
     │   ├── ProblemsError           2   carries every Problem at once
     │   │   ├── ConfigError         2   the three files and the overrides
@@ -87,6 +88,10 @@ class WorkerError(TunectlError):
 
 class OutputError(TunectlError):
     """Standard output cannot be written."""
+
+
+class TrackingError(TunectlError):
+    """MLflow cannot be reached, or refuses something; the study itself is whole."""
 
 
 class UsageError(TunectlError):

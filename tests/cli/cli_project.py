@@ -39,7 +39,7 @@ dataset:
 model: {hidden: 4}
 training: {epochs: 2, batch_size: 8}
 """
-CONFIG = "runtime: {device: cpu}\n"
+CONFIG = "runtime: {device: cpu}\nmlflow: {enabled: false}\n"  # MLflow has its own tests
 SEARCH = """\
 study: {name: small, n_trials: 4, pruner: {name: NopPruner}}
 params_to_tune:

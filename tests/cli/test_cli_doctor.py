@@ -342,7 +342,7 @@ def test_an_info_that_is_gone_or_lies_is_written_again_from_the_database(project
     assert {one["code"] for one in fixed["repaired"]} == {"info-differs", "info-missing"}
     assert project.yaml(its_folder / "trial_info.yaml") == truth[0]
     again = project.yaml(other_folder / "trial_info.yaml")
-    only_the_worker_knew = {"device": None, "versions": None}
+    only_the_worker_knew = dict.fromkeys(("device", "user", "git_commit", "versions"))
     assert again == {**truth[1], **only_the_worker_knew}
     assert (weights_of(project), project.database()) == (weights, database)
 

@@ -72,7 +72,8 @@ def test_every_option_of_tune_counts_over_the_files(tmp_path: Path) -> None:
     x = np.load(project.path / "x.npy")
     np.save(project.path / "x.npy", np.repeat(x[:, :, None], 8, axis=2))
     project.write(
-        other_config="paths: {outputs_root: results, optuna_dir: elsewhere}\n",
+        other_config="paths: {outputs_root: results, optuna_dir: elsewhere}\n"
+        "mlflow: {enabled: false}\n",
         other_params="dataset: {source: npy, x_path: x.npy, t_path: t.npy, drop_channels: [1]}\n",
         other_search="params_to_tune: {model.hidden: {type: int, low: 4, high: 9}}\n",
     )

@@ -22,7 +22,7 @@ import torch
 KILLS = int(os.environ.get("TUNECTL_KILLS", "0"))
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT] if KILLS else [signal.SIGKILL]
 TRIALS = 12
-CONFIG = "storage: {url: null}\n"
+CONFIG = "mlflow: {enabled: false}\n"
 PARAMS = """\
 dataset: {source: npy, x_path: x.npy, t_path: t.npy, drop_channels: [], target_names: [a, b]}
 model: {hidden: 4}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from typer.core import TyperGroup
 from tunectl import __version__
 from tunectl.cli import (
     doctor,
+    mirror,
     predict,
     results,
     study,
@@ -87,6 +89,7 @@ study_changes.register(study.app)
 study_files.register(study.app)
 app.add_typer(study.app, name="study")
 app.add_typer(trial.app, name="trial")
+app.add_typer(mirror.app, name="mlflow")
 
 
 def _print_version(wanted: bool) -> None:
@@ -132,6 +135,8 @@ def root(
 
 def run() -> int:
     """Run the program; return its exit code."""
+    # In every process, whatever it imports: no usage reports of MLflow's.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     set_up_signals()
     set_up_streams()
     code = _ended(lambda: app(args=sys.argv[1:]))

@@ -73,17 +73,22 @@ def best(
             show_default="best/",
         ),
     ] = None,
+    register: Annotated[
+        bool, flag("--register", help="Register its model in MLflow if it beats the champion.")
+    ] = False,
 ) -> None:
     """Show the best trial; --export writes its model, scaling, parameters and figures."""
     if to is not None and not export:
         raise UsageError("--to goes with --export")
-    if params and export:
-        raise UsageError("--params and --export exclude each other")
+    if params + export + register > 1:
+        raise UsageError("--params, --export and --register exclude each other")
     store, found = _summarise(context, study, storage)
     if found.best is None:
         raise NoCompletedTrialError(f"study {found.name!r} has no completed trial yet")
     if export:
         _export(context, store, found, store.project / (to or "best"), json)
+    elif register:
+        _register(store, found.name, json)
     elif params:
         _print_params(found.best, json)
     elif json:
@@ -104,12 +109,14 @@ def _summarise(
 
 
 def _best_document(store: Store, found: StudySummary, best: TrialSummary) -> dict[str, Any]:
+    from tunectl.cli.mirror import parent_run_of
     from tunectl.reports.summary import SCHEMA_VERSION, read_trial_files
 
     metrics = read_trial_files(best, store.project).metrics or dict(best.metrics)
     return {
         "schema_version": SCHEMA_VERSION,
         **best.to_best(),
+        "mlflow_parent_run_id": parent_run_of(store, found.name),
         "metrics": metrics,
         "study": found.study_document(),
     }
@@ -149,3 +156,15 @@ def _export(
         )
     else:
         emit(f"{export.path}\n")
+
+
+def _register(store: Store, name: str, json: bool) -> None:
+    from tunectl.cli.mirror import register_best, registration_document
+    from tunectl.reports.summary import SCHEMA_VERSION
+
+    champion = register_best(store, name).registration
+    assert champion is not None
+    if json:
+        print_json({"schema_version": SCHEMA_VERSION, **registration_document(champion)})
+    else:
+        emit(f"{champion.uri}\n")

@@ -94,6 +94,7 @@ def resume(
     storage: StorageOption = None,
 ) -> None:
     """Take up an existing study from its stored configuration; no YAML file is needed."""
+    from tunectl.cli.mirror import todays_mlflow
     from tunectl.cli.tune import budget_of, refuse_stored_problems, run_and_report
     from tunectl.running.launch import check_machine
     from tunectl.running.opening import reopen_study
@@ -102,7 +103,8 @@ def resume(
     store = open_store(session, storage)
     study, settings = reopen_study(choose_study(store, name), store.url)
     settings = with_options(
-        settings, {"runtime.workers": workers_of(workers), "runtime.device": device}
+        todays_mlflow(store, settings),
+        {"runtime.workers": workers_of(workers), "runtime.device": device},
     )
     refuse_stored_problems(session, settings)
     check_machine(settings, store.tree)

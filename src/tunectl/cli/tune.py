@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from tunectl.cli.mirror import mirror_view, mirroring, say_how_far
 from tunectl.cli.mismatch import open_or_ask
 from tunectl.cli.options import (
     ConfigOption,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from tunectl.reports.summary import StudySummary
     from tunectl.running.coordinator import RunReport
     from tunectl.running.launch import Findings
+    from tunectl.running.mirroring import MirrorEnd
     from tunectl.studies.budget import Budget
 
 
@@ -179,7 +181,8 @@ def run_and_report(
 
     Raises: as `run_trials`.
     """
-    _show_end(session, store, run_trials(session, store, study, settings, budget, timeout_s))
+    summary, mirrored = run_trials(session, store, study, settings, budget, timeout_s)
+    _show_end(session, store, summary, mirrored)
 
 
 def run_trials(
@@ -189,8 +192,11 @@ def run_trials(
     settings: Settings,
     budget: Budget,
     timeout_s: float | None,
-) -> StudySummary:
-    """Run trials and keep summaries and links up to date.
+) -> tuple[StudySummary, MirrorEnd | None]:
+    """Run trials and keep summaries, links and MLflow up to date.
+
+    Returns:
+        The study at a glance, and how far MLflow got; None where it is not wanted.
 
     Raises:
         typer.Exit: 130 or 143 when told to stop.
@@ -199,7 +205,7 @@ def run_trials(
     from tunectl.cli.progress import follow
     from tunectl.reports.projections import refresh
     from tunectl.running.coordinator import run_study
-    from tunectl.running.events import Event, TrialEnded
+    from tunectl.running.events import Event, Observer, TrialEnded
     from tunectl.running.launch import furnish
     from tunectl.running.staffing import staff
 
@@ -211,25 +217,45 @@ def run_trials(
         if isinstance(event, TrialEnded):
             refresh(study, store.tree, store.shown_url)
 
-    observers = (observer, project_to_disk)
-    try:
-        with stopping_gently() as told, display:
-            executor, settings = staff(settings, store.tree)
-            place = furnish(study, settings, store.tree, store.url, observers, told)
-            report = run_study(place, budget, timeout_s, executor)
-    except BaseException as end:
-        with suppress(TunectlError):  # what ended it is what the user must read
-            refresh(study, store.tree, store.shown_url)
-        if not isinstance(end, KeyboardInterrupt | Terminated):
-            raise
-        _say_how_to_go_on(session, store, study.study_name)
-        raise typer.Exit(end.exit_code if isinstance(end, Terminated) else 130) from None
-    summary = refresh(study, store.tree, store.shown_url)
+    with mirroring(store, settings) as mirror:
+        observers: list[Observer] = [observer, project_to_disk, *([mirror] if mirror else [])]
+        try:
+            with stopping_gently() as told, display:
+                executor, settings = staff(settings, store.tree)
+                place = furnish(study, settings, store.tree, store.url, observers, told)
+                report = run_study(place, budget, timeout_s, executor)
+        except BaseException as end:
+            with suppress(TunectlError):  # what ended it is what the user must read
+                refresh(study, store.tree, store.shown_url)
+            if not isinstance(end, KeyboardInterrupt | Terminated):
+                if mirror and isinstance(end, TunectlError):
+                    end_of_mirror = mirror.finish(in_a_hurry=True)
+                    say_how_far(session, store, end_of_mirror, study.study_name)
+                raise
+            _say_how_to_go_on(session, store, study.study_name)
+            raise typer.Exit(end.exit_code if isinstance(end, Terminated) else 130) from None
+        summary = refresh(study, store.tree, store.shown_url)
+        mirrored = mirror.finish(in_a_hurry=told()) if mirror else None
+    summary = _with_runs(store, summary, mirrored)
+    say_how_far(session, store, mirrored, study.study_name)
     if told():
         _say_how_to_go_on(session, store, study.study_name)
         raise typer.Exit(told.exit_code)
     _say_why_it_ended(session, report)
-    return summary
+    return summary, mirrored
+
+
+def _with_runs(store: Store, summary: StudySummary, mirrored: MirrorEnd | None) -> StudySummary:
+    """Write the summaries once more if the best trial's run became known after its end."""
+    from tunectl.reports.projections import refresh
+    from tunectl.studies.lifecycle import load_study
+    from tunectl.studies.storage import open_storage
+
+    known = mirrored.report.best_run_id if mirrored and mirrored.report else None
+    if known is None or summary.best is None or summary.best.mlflow_run_id == known:
+        return summary
+    read_anew = load_study(open_storage(store.url, create=False), summary.name)
+    return refresh(read_anew, store.tree, store.shown_url)
 
 
 def _say_why_it_ended(session: Session, report: RunReport) -> None:
@@ -246,7 +272,9 @@ def _say_how_to_go_on(session: Session, store: Store, name: str) -> None:
     stderr().print(Text(text), soft_wrap=True)
 
 
-def _show_end(session: Session, store: Store, summary: StudySummary) -> None:
+def _show_end(
+    session: Session, store: Store, summary: StudySummary, mirrored: MirrorEnd | None
+) -> None:
     """Print the best trial, its targets, and what to type next."""
     head = Text(f"study {summary.name}: ") + states_text(summary.states)
     if summary.best is None:
@@ -256,6 +284,7 @@ def _show_end(session: Session, store: Store, summary: StudySummary) -> None:
     per_target = _per_target(store, summary)
     if per_target:
         views += [Text(""), target_table(per_target)]
+    views += mirror_view(mirrored)
     if session.quiet:
         show(*views)
         return

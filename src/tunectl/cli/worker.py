@@ -45,6 +45,7 @@ def worker(
     if channel is not None:
         _serve(channel)
         return
+    from tunectl.cli.mirror import todays_mlflow
     from tunectl.cli.tune import budget_of, refuse_stored_problems, run_trials
     from tunectl.running.launch import check_machine
     from tunectl.running.opening import reopen_study
@@ -52,7 +53,9 @@ def worker(
     session = session_of(context)
     store = open_store(session, storage)
     opened, settings = reopen_study(study, store.url)
-    settings = with_options(settings, {"runtime.workers": 1, "runtime.device": device})
+    settings = with_options(
+        todays_mlflow(store, settings), {"runtime.workers": 1, "runtime.device": device}
+    )
     refuse_stored_problems(session, settings)
     check_machine(settings, store.tree)
     budget = budget_of(settings, n_trials, until)

@@ -69,13 +69,17 @@ class Runtime(Section):
 class Mlflow(Section):
     """The mirror of a study in MLflow."""
 
-    enabled: Literal[False] = Field(
-        False, description="mirror studies to MLflow (not in this version: only false is valid)"
+    enabled: bool = Field(True, description="mirror studies to MLflow while they run")
+    tracking_uri: str | None = Field(
+        None, description="null means sqlite:///<paths.optuna_dir>/mlflow.db"
     )
-    tracking_uri: str | None = Field(None, description="null means a local store")
-    experiment_name: str | None = Field(None, description="null means the study's name")
+    experiment_name: str | None = Field(
+        None, min_length=1, description="null means the study's name"
+    )
     register_best: bool = Field(False, description="register the best trial's model")
-    registered_model_name: str | None = Field(None, description="null means <experiment>_model")
+    registered_model_name: str | None = Field(
+        None, min_length=1, description="null means <experiment>_model"
+    )
 
 
 class Logging(Section):

@@ -346,7 +346,7 @@ def _refuse_violations(place: Workplace, trial: optuna.Trial, config: TrialConfi
 def _write_info(place: Workplace, number: int, directory: TrialDir) -> None:
     if not directory.is_there:
         return  # somebody deleted it, and what became of the trial is in the database
-    info = describe_trial(_frozen(place, number), place.settings, place.device)
+    info = describe_trial(_frozen(place, number), place.settings, place.device, place.tree.project)
     with disk_errors():
         directory.write_info(info)
 

@@ -5,8 +5,12 @@ It knows neither where the file stands nor who writes it.
 
 from __future__ import annotations
 
+import functools
+import getpass
 import platform
+import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -20,21 +24,27 @@ from tunectl.studies.ranking import STATE_NAMES, first_value, one_or_list
 from tunectl.studies.times import duration_s, utc
 
 # What only the process that ran the trial knew, and what the study's settings say today.
-_OF_THE_RUN = ("seed", "study_seed", "host", "device", "versions")
+_OF_THE_RUN = ("seed", "study_seed", "host", "device", "user", "git_commit", "versions")
+GIT_S = 5.0
 
 
-def describe_trial(trial: FrozenTrial, settings: Settings, device: str) -> dict[str, Any]:
+def describe_trial(
+    trial: FrozenTrial, settings: Settings, device: str, project: Path
+) -> dict[str, Any]:
     """Return what `trial_info.yaml` says of a trial that this process runs.
 
     Args:
         trial: The trial as it is stored.
         settings: What the study runs with.
         device: The device that the trial runs on.
+        project: Absolute path of the project folder.
     """
     return {
         **_stored(trial, settings),
         "host": platform.node(),
         "device": device,
+        "user": _user(),
+        "git_commit": _git_commit(project),
         "versions": versions(),
     }
 
@@ -52,7 +62,8 @@ def describe_again(
     """
     claimed_by = trial.user_attrs.get(attributes.CLAIMED_BY)
     host = claimed_by.get("host") if isinstance(claimed_by, Mapping) else None
-    facts = {**_stored(trial, settings), "host": host, "device": None, "versions": None}
+    unknown = dict.fromkeys(("device", "user", "git_commit", "versions"))
+    facts = {**_stored(trial, settings), "host": host, **unknown}
     return {**facts, **{key: written[key] for key in _OF_THE_RUN if key in written}}
 
 
@@ -89,6 +100,24 @@ def _stored(trial: FrozenTrial, settings: Settings) -> dict[str, Any]:
         "seed": trial.params.get("training.seed", settings.run.training.seed),
         "study_seed": study.seed,
     }
+
+
+def _user() -> str | None:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container's user may have no name
+        return None
+
+
+@functools.cache
+def _git_commit(project: Path) -> str | None:
+    """Return the commit of the project, None where it is under no version control."""
+    command = ["git", "-C", str(project), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_S, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def versions() -> dict[str, str]:

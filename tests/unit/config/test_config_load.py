@@ -289,13 +289,6 @@ def test_a_studys_name_must_be_fit_for_a_folder(tmp_path: Path, name: str) -> No
     assert "cannot be a study's name" in problem.message
 
 
-def test_what_this_version_cannot_do_is_refused(tmp_path: Path) -> None:
-    problems = _problems(tmp_path, config="mlflow: {enabled: true}\n")
-
-    assert [p.key for p in problems] == ["mlflow.enabled"]
-    assert "must be false, not true" in problems[0].message
-
-
 def test_a_problem_found_later_is_placed_where_its_key_was_written(tmp_path: Path) -> None:
     loaded = _load(tmp_path, "model.hidden=8", params="training:\n  epochs: 3\n")
 

@@ -31,7 +31,7 @@ def start_process(
     if threads is not None:
         environment.setdefault("OMP_NUM_THREADS", str(threads))
     ours, theirs = pair()
-    with theirs, _signals_held_back():
+    with theirs, signals_held_back():
         process = subprocess.Popen(
             _command(project, study, theirs.fileno()),
             pass_fds=[theirs.fileno()],
@@ -49,7 +49,7 @@ def _command(project: Path, study: str, descriptor: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def _signals_held_back() -> Iterator[None]:
+def signals_held_back() -> Iterator[None]:
     """Hold signals back; a process started meanwhile does too, until it is ready for them.
 
     Ctrl-C reaches every process of the terminal, also one that is still importing.

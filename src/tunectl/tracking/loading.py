@@ -1,0 +1,132 @@
+"""A network out of MLflow, by the name of its experiment and the id of its run, or by a model URI.
+
+Nothing of it is unpickled: a model that needs that is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunectl.artifacts.trial_dir import TrialDir
+from tunectl.errors import NotFoundError, UsageError
+from tunectl.tracking.destination import Destination
+from tunectl.tracking.model import LoggedModel
+from tunectl.tracking.run_plan import MODEL
+from tunectl.tracking.service import connect, mlflow_errors
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+Floats = NDArray[np.float32]
+NO_PICKLE = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A network that takes and gives data in the users' own units.
+
+    Args:
+        predict: From signals as recorded, 32-bit floats (N, C, …), to targets (N, T).
+        target_names: One per target, empty where the model does not say.
+        source: What was loaded, for messages.
+    """
+
+    predict: Callable[[Floats], Floats]
+    target_names: Sequence[str]
+    source: str
+
+
+def load_model(name: str, destination: Destination) -> LoadedModel:
+    """Return a network from MLflow.
+
+    Args:
+        name: `EXPERIMENT/RUN_ID`, where the run is a study's or a trial's, or a URI that begins
+            with `models:/` or `runs:/`.
+        destination: The MLflow.
+
+    Raises:
+        UsageError: the name is none of these.
+        NotFoundError: there is no such experiment, run or model.
+        TrackingError: MLflow cannot be reached.
+    """
+    os.environ.setdefault(NO_PICKLE, "false")
+    client = connect(destination)
+    with mlflow_errors(destination, missing=f"{name} is not in MLflow at {destination.shown_uri}"):
+        if name.startswith(("models:/", "runs:/")):
+            return _load_uri(name, destination)
+        run = _find_run(client, name)
+        logged = LoggedModel.from_tag(run.data.tags.get(MODEL))
+        if logged is not None:
+            return _load_uri(logged.uri, destination)
+        return _load_files(client, run, name)
+
+
+def _find_run(client: MlflowClient, name: str) -> Run:
+    experiment_name, slash, run_id = name.rpartition("/")
+    if not slash or not experiment_name or not run_id:
+        raise UsageError(
+            f"{name!r} names no model; valid: EXPERIMENT/RUN_ID, models:/NAME@champion, runs:/…"
+        )
+    experiment = client.get_experiment_by_name(experiment_name)
+    if experiment is None:
+        raise NotFoundError(f"there is no experiment {experiment_name!r} in MLflow")
+    run = client.get_run(run_id)
+    if run.info.experiment_id != experiment.experiment_id:
+        raise NotFoundError(f"run {run_id} is not of the experiment {experiment_name!r}")
+    return run
+
+
+def _load_uri(uri: str, destination: Destination) -> LoadedModel:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow
+        import mlflow.pyfunc
+
+        mlflow.set_tracking_uri(destination.uri)
+        mlflow.set_registry_uri(destination.uri)
+        model = mlflow.pyfunc.load_model(uri)
+    metadata: Any = model.metadata.metadata or {}
+    targets = metadata.get("targets") if isinstance(metadata, dict) else None
+    return LoadedModel(
+        predict=lambda x: np.asarray(model.predict(x), dtype=np.float32),
+        target_names=tuple(targets or ()),
+        source=uri,
+    )
+
+
+def _load_files(client: MlflowClient, run: Run, name: str) -> LoadedModel:
+    """Return the network of a trial's run, put together from the files that the trial left."""
+    import torch
+
+    from tunectl.training.packaged import load_packaged
+
+    with tempfile.TemporaryDirectory(prefix="tunectl-load-") as folder:
+        here = TrialDir(Path(folder))
+        for file in (here.model_file, here.scaling_file, here.weights_file):
+            inside = file.relative_to(here.path).as_posix()
+            if not any(one.path == inside for one in _beside(client, run, inside)):
+                raise NotFoundError(f"{name} has no network: the run has no {inside}")
+            file.parent.mkdir(exist_ok=True)
+            Path(client.download_artifacts(run.info.run_id, inside, folder)).replace(file)
+        packaged = load_packaged(here)
+
+    def predict(x: Floats) -> Floats:
+        with torch.inference_mode():
+            return np.asarray(packaged(torch.from_numpy(x)).numpy(), dtype=np.float32)
+
+    return LoadedModel(predict=predict, target_names=packaged.target_names, source=name)
+
+
+def _beside(client: MlflowClient, run: Run, inside: str) -> list[Any]:
+    folder = inside.rpartition("/")[0]
+    return list(client.list_artifacts(run.info.run_id, folder or None))

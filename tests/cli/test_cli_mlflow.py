@@ -1,0 +1,421 @@
+"""The mirror in MLflow: whole, never twice, whatever becomes of the server in the meantime."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cli_project import (
+    PARAMS,
+    SEARCH,
+    TUNECTL,
+    Project,
+    copy_of,
+    environment_with,
+    mixed_project,
+    small_project,
+    wait_for_file,
+    wait_until,
+)
+from mlflow_server import MlflowServer, Run
+
+EXPERIMENT = "shared"
+N_TRIALS = 4
+OF_THIS_CALL = {
+    "tunectl.mirrored",
+    "tunectl.model",
+    "tunectl.output_dir",
+    "tunectl.study_id",
+    "mlflow.parentRunId",
+}
+TIMINGS = ("train_time_s", "inference_time_ms")
+LOADS_WITHOUT_US = """\
+import sys
+import mlflow, numpy
+model = mlflow.pyfunc.load_model(sys.argv[1])
+numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2])))
+assert not any(name.partition(".")[0] == "tunectl" for name in sys.modules)
+"""
+LOADS_BY_NAME = """\
+import sys
+from pathlib import Path
+import numpy
+from tunectl.artifacts.study_dir import ProjectTree
+from tunectl.config.schema import Mlflow, Surroundings
+from tunectl.errors import NotFoundError, UsageError
+from tunectl.tracking.destination import find_destination
+from tunectl.tracking.loading import load_model
+tree = ProjectTree.of(Path.cwd(), Surroundings())
+destination = find_destination(Mlflow(tracking_uri=sys.argv[1]), tree, "any")
+x = numpy.load("x.npy")
+loaded = [load_model(name, destination) for name in sys.argv[2:4]]
+numpy.save("by_name.npy", [model.predict(x) for model in loaded])
+assert {tuple(model.target_names) for model in loaded} == {("a", "flow [m/s]")}
+for name, error in [("x/y", NotFoundError), ("nothing", UsageError),
+                    ("models:/none@champion", NotFoundError), (sys.argv[2] + "x", NotFoundError)]:
+    try:
+        load_model(name, destination)
+    except error:
+        continue
+    raise AssertionError(name)
+"""
+
+
+def config_for(uri: str | None, **more: str) -> str:
+    given = {"tracking_uri": uri, "experiment_name": EXPERIMENT if uri else None, **more}
+    lines = [f"  {key}: {value}\n" for key, value in given.items() if value is not None]
+    return "runtime: {device: cpu}\nmlflow:\n  enabled: true\n" + "".join(lines)
+
+
+def mirrored_project(path: Path, uri: str, study: str) -> Project:
+    search = SEARCH.replace("name: small", f"name: {study}")
+    return small_project(path, config=config_for(uri), optuna_params=search)
+
+
+def of_study(runs: list[Run], study: str) -> tuple[Run, dict[int, Run]]:
+    """Return a study's own run and those of its trials; none may be there twice."""
+    ours = [run for run in runs if run["tags"]["tunectl.study"] == study]
+    (parent,) = [run for run in ours if run["tags"]["tunectl.kind"] == "study"]
+    children = {int(run["tags"]["tunectl.trial"]): run for run in ours if run is not parent}
+    assert len(children) == len(ours) - 1
+    return parent, children
+
+
+def content(run: Run) -> dict[str, Any]:
+    """Return what a run holds, apart from when it was, where, and how long things took."""
+    return {
+        "name": run["info"]["run_name"].replace("without", "with"),
+        "status": run["info"]["status"],
+        "params": {key: text for key, text in run["params"].items() if key != "study.name"},
+        "tags": {
+            key: text.replace("without", "with")
+            for key, text in run["tags"].items()
+            if key not in OF_THIS_CALL
+        },
+        "metrics": {
+            name: [(one["step"], one["value"]) for one in history]
+            for name, history in run["metrics"].items()
+            if name not in TIMINGS
+        },
+        "files": run["files"],
+        "datasets": run["datasets"],
+    }
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    made = MlflowServer(tmp_path_factory.mktemp("mlflow"))
+    made.start()
+    yield made
+    made.kill()
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory, server: MlflowServer) -> tuple[Project, Project]:
+    """Return two projects whose studies ran at the same time, one of them with three workers."""
+    folder = tmp_path_factory.mktemp("pair")
+    many = mirrored_project(folder / "many", server.uri, "many")
+    whole = mirrored_project(folder / "whole", server.uri, "without")
+    with many.started("tune", "--workers", "3") as first, whole.started("tune") as second:
+        for process, project in ((first, many), (second, whole)):
+            out, said = process.communicate(timeout=300)
+            assert process.returncode == 0, said
+            if "later: tunectl mlflow sync" in said:  # the machine is too busy to wait for it
+                project.ok("mlflow", "sync")
+            else:
+                assert "study's run" in out
+    return many, whole
+
+
+@pytest.mark.slow
+def test_every_trial_of_studies_that_ran_at_once_is_under_its_own_parent_and_only_once(
+    pair: tuple[Project, Project], server: MlflowServer
+) -> None:
+    runs = server.runs(EXPERIMENT)
+
+    for project, study in zip(pair, ("many", "without"), strict=True):
+        parent, children = of_study(runs, study)
+        assert sorted(children) == list(range(N_TRIALS))
+        for number, run in children.items():
+            trial = project.trials(study)[number]
+            assert run["tags"]["mlflow.parentRunId"] == parent["info"]["run_id"]
+            assert run["info"]["run_name"] == f"trial_{number}"
+            assert run["info"]["run_id"] == trial.user_attrs["mlflow_run_id"]
+            assert run["info"]["status"] == "FINISHED"
+            curve = [one["value"] for one in run["metrics"]["val_mse"]]
+            assert curve == list(trial.intermediate_values.values())
+            assert run["metrics"]["value"][0]["value"] == trial.value
+            assert float(run["params"]["training.learning_rate"]) == pytest.approx(
+                trial.params["training.learning_rate"]
+            )
+            assert {"config.yaml", "metrics.json", "logs/trial.log"} <= set(run["files"])
+            assert not any(name.startswith(("checkpoints", ".")) for name in run["files"])
+    assert len(runs) == 2 * (N_TRIALS + 1)
+
+
+@pytest.mark.slow
+def test_the_parent_tells_settings_best_trial_data_and_summary(
+    pair: tuple[Project, Project], server: MlflowServer
+) -> None:
+    parent, _ = of_study(server.runs(EXPERIMENT), "without")
+    best = pair[1].ok("best", "--json").document()
+
+    assert parent["info"]["run_name"] == "without"
+    assert parent["tags"]["best_trial_number"] == str(best["number"])
+    assert float(parent["tags"]["best_training.learning_rate"]) == pytest.approx(
+        best["params"]["training.learning_rate"]
+    )
+    assert parent["metrics"]["best_value"][-1]["value"] == best["value"]
+    assert [one["step"] for one in parent["metrics"]["best_value"]] == [1, 2, 3, 4]
+    assert parent["params"]["study.metric"] == "val_mse"
+    assert parent["params"]["space.model.use_residual"] == "one of true, false"
+    assert {"study_summary.json", "settings.yaml"} <= set(parent["files"])
+    assert [one["name"] for one in parent["datasets"]] == ["x.npy"]
+    assert best["mlflow_parent_run_id"] == parent["info"]["run_id"]
+
+
+@pytest.mark.slow
+def test_links_lead_to_the_runs(pair: tuple[Project, Project], server: MlflowServer) -> None:
+    best = pair[1].ok("best", "--json").document()
+
+    links = pair[1].ok("mlflow", "link").out.split()
+
+    ids = [best["mlflow_parent_run_id"], best["mlflow_run_id"]]
+    assert [link.rsplit("/", 1)[1] for link in links] == ids
+    assert all(link.startswith(f"{server.uri}/#/experiments/") for link in links)
+
+
+@pytest.mark.slow
+def test_the_champion_gives_the_trials_predictions_where_there_is_no_tunectl(
+    pair: tuple[Project, Project], server: MlflowServer, tmp_path: Path
+) -> None:
+    whole = pair[1]
+
+    first = whole.ok("best", "--register", "--json").document()
+    again = whole.ok("best", "--register", "--json").document()
+
+    assert (first["name"], first["version"], first["is_new"]) == (f"{EXPERIMENT}_model", "1", True)
+    assert (again["version"], again["is_new"]) == ("1", False)
+    version = server.get("model-versions/get", name=first["name"], version="1")["model_version"]
+    tags = {one["key"]: one["value"] for one in version["tags"]}
+    assert (tags["tunectl.study"], version["aliases"]) == ("without", ["champion"])
+    best = whole.ok("best", "--json").document()
+    assert tags["tunectl.trial"] == str(best["number"])
+    assert "of study without" in version["description"]
+    directory = whole.path / best["output_dir"]
+    np.testing.assert_allclose(
+        _predicted_without_us(first["uri"], server, whole.path / "x.npy", tmp_path),
+        _predicted_by_trial(directory, whole.path / "x.npy"),
+        rtol=1e-6,
+        atol=1e-6,
+    )
+
+
+@pytest.mark.slow
+def test_a_network_is_found_by_the_name_of_its_experiment_and_its_run(
+    pair: tuple[Project, Project], server: MlflowServer, tmp_path: Path
+) -> None:
+    project = copy_of(pair[1], tmp_path / "copy")
+    best = project.ok("best", "--json").document()
+    names = [f"{EXPERIMENT}/{best[key]}" for key in ("mlflow_parent_run_id", "mlflow_run_id")]
+
+    subprocess.run(
+        [sys.executable, "-c", LOADS_BY_NAME, server.uri, *names],
+        cwd=project.path,
+        env=environment_with({}),
+        check=True,
+        timeout=300,
+    )
+
+    wanted = _predicted_by_trial(project.path / best["output_dir"], project.path / "x.npy")
+    for found in np.load(project.path / "by_name.npy"):
+        np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
+
+
+def _predicted_without_us(uri: str, server: MlflowServer, x: Path, folder: Path) -> Any:
+    site = folder / "site"
+    site.mkdir()
+    for entry in _site_packages().iterdir():
+        if "tunectl" not in entry.name and entry.suffix != ".pth":
+            (site / entry.name).symlink_to(entry)
+    script, out = folder / "load.py", folder / "y.npy"
+    script.write_text(LOADS_WITHOUT_US)
+    subprocess.run(
+        [sys.executable, "-S", "-P", script, uri, x, out],
+        env={
+            **environment_with({"MLFLOW_TRACKING_URI": server.uri, "PYTHONPATH": str(site)}),
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        },
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    return np.load(out)
+
+
+def _site_packages() -> Path:
+    return Path(np.__file__).parents[1]
+
+
+def _predicted_by_trial(directory: Path, x: Path) -> Any:
+    """Return what the trial's own network says, scaled by hand."""
+    import torch
+
+    from tunectl.artifacts.trial_dir import TrialDir
+    from tunectl.training.packaged import load_packaged
+
+    with torch.inference_mode():
+        return load_packaged(TrialDir(directory))(torch.from_numpy(np.load(x))).numpy()
+
+
+@pytest.mark.slow
+def test_a_study_whose_server_was_killed_is_mirrored_later_as_if_it_had_not_been(
+    pair: tuple[Project, Project], server: MlflowServer, tmp_path: Path
+) -> None:
+    project = mirrored_project(tmp_path, server.uri, "with")
+    with project.started("tune") as process:
+        said = wait_until(process, "[2/4]")
+        server.kill()
+        _, rest = process.communicate(timeout=300)
+    assert process.returncode == 0
+    assert (said + rest).count("the study goes on without it") == 1
+    assert "later: tunectl mlflow sync --study with" in rest
+    failed = project.tunectl("mlflow", "sync")
+    assert failed.code == 1
+    assert "cannot be reached" in failed.said
+
+    server.start()
+    project.ok("mlflow", "sync")
+
+    runs = server.runs(EXPERIMENT)
+    parent, children = of_study(runs, "with")
+    as_it_should, others = of_study(runs, "without")
+    assert content(parent) == content(as_it_should)
+    assert sorted(children) == sorted(others)
+    for number, run in children.items():
+        assert content(run) == content(others[number])
+
+
+@pytest.mark.slow
+def test_a_server_that_hangs_holds_up_no_trial(server: MlflowServer, tmp_path: Path) -> None:
+    project = mirrored_project(tmp_path, server.uri, "hanging")
+    with server.stopped():
+        result = project.ok("tune", "--n-trials", "2")
+
+    assert "no answer within" in result.err
+    assert "later: tunectl mlflow sync" in result.err
+    first, second = project.trials("hanging")
+    assert first.datetime_complete is not None and second.datetime_start is not None
+    pause = second.datetime_start - first.datetime_complete
+    assert pause.total_seconds() < 3.0 + 10.0  # a call that waited would have waited for longer
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return a project with an old study that was mirrored to the local store afterwards."""
+    project = copy_of(mixed_project(tmp_path_factory), tmp_path_factory.mktemp("local"))
+    project.write(config=config_for(None), params=PARAMS)
+    project.ok("mlflow", "sync")
+    return project
+
+
+def dump(project: Project) -> str:
+    with closing(sqlite3.connect(project.path / "optuna" / "mlflow.db")) as connection:
+        return "\n".join(connection.iterdump())
+
+
+@pytest.mark.slow
+def test_an_old_study_is_mirrored_with_the_states_of_its_trials(local: Project) -> None:
+    with closing(sqlite3.connect(local.path / "optuna" / "mlflow.db")) as connection:
+        rows = connection.execute(
+            "select t.value, r.status from runs r join tags t using (run_uuid) "
+            "where t.key = 'tunectl.state' order by r.status"
+        ).fetchall()
+
+    states = {state for state, _ in rows}
+    assert {"complete", "pruned", "failed"} <= states
+    wanted = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+    assert all(wanted.get(state, "FINISHED") == status for state, status in rows)
+    assert len(rows) == 6  # five trials and the study
+
+
+@pytest.mark.slow
+def test_a_second_sync_of_a_local_store_leaves_every_row_as_it_was(local: Project) -> None:
+    before = dump(local)
+
+    local.ok("mlflow", "sync")
+
+    assert dump(local) == before
+
+
+@pytest.mark.slow
+def test_a_trial_that_nobody_runs_any_more_is_shown_as_killed(tmp_path: Path) -> None:
+    project = small_project(tmp_path, config=config_for(None))
+    project.ok("study", "create")
+    project.study("small").ask()
+    with project.started("mlflow", "sync") as process:
+        wait_for_file(project, "optuna/mlflow.db.new")
+        process.kill()  # a store that is half made is made again
+
+    document = project.ok("mlflow", "sync", "--json").document()
+
+    with closing(sqlite3.connect(project.path / "optuna" / "mlflow.db")) as connection:
+        rows = connection.execute("select name, status from runs order by name").fetchall()
+    assert rows == [("small", "KILLED"), ("trial_0", "KILLED")]
+    assert (document["best_run_id"], document["model_uri"]) == (None, None)
+
+
+@pytest.mark.slow
+def test_the_page_is_shown_on_loopback_and_nothing_is_left_of_it(local: Project) -> None:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [TUNECTL, "mlflow", "ui", "--port", str(port)],
+        cwd=local.path,
+        env=environment_with({}),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait_for_page(port)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+        with socket.socket() as probe, pytest.raises(ConnectionRefusedError):
+            probe.connect(("127.0.0.1", port))
+    finally:
+        process.kill()
+
+
+def _wait_for_page(port: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError("the page did not come up")
+
+
+def test_what_was_never_mirrored_has_no_link(tmp_path: Path) -> None:
+    project = small_project(tmp_path)
+    project.ok("study", "create")
+
+    result = project.tunectl("mlflow", "link")
+
+    assert result.code == 3
+    assert "tunectl mlflow sync --study small" in result.err
