@@ -33,7 +33,15 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture
 def project(mixed: Project, tmp_path: Path) -> Project:
     """Return a project of its own: three trials complete, one pruned, one failed."""
-    return copy_of(mixed, tmp_path / "project")
+    project = copy_of(mixed, tmp_path / "project")
+    with closing(sqlite3.connect(project.path / "optuna" / "study.db")) as connection:
+        connection.execute(  # as if its trials had run there
+            "UPDATE trial_user_attributes SET value_json = replace(value_json, ?, ?) "
+            "WHERE key = 'claimed_by'",
+            (str(mixed.path), str(project.path)),
+        )
+        connection.commit()
+    return project
 
 
 def examined(project: Project, *options: str, code: int) -> dict[str, Any]:
@@ -345,6 +353,20 @@ def test_an_info_that_is_gone_or_lies_is_written_again_from_the_database(project
     only_the_worker_knew = dict.fromkeys(("device", "user", "git_commit", "versions"))
     assert again == {**truth[1], **only_the_worker_knew}
     assert (weights_of(project), project.database()) == (weights, database)
+
+
+def test_a_copied_project_is_repaired_in_its_own_folder(mixed: Project, tmp_path: Path) -> None:
+    project = copy_of(mixed, tmp_path / "copy")
+    assert codes(examined(project, code=0)) == set()
+    lost = best_of(project) / "trial_info.yaml"
+    truth = lost.read_text()
+    lost.unlink()
+
+    fixed = examined(project, "--fix", code=0)
+
+    assert [one["code"] for one in fixed["repaired"]] == ["info-missing"]
+    assert project.yaml(lost)["params"] == yaml.safe_load(truth)["params"]
+    assert (best_of(mixed) / "trial_info.yaml").read_text() == truth
 
 
 def test_what_a_complete_trial_has_lost_is_told_and_cannot_be_made_up(project: Project) -> None:

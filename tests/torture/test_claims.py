@@ -68,8 +68,9 @@ def test_queued_points_are_each_run_once_by_four_processes(tmp_path: Path) -> No
     study, _ = open_study(settings(), url_in(tmp_path))
     rates = [round(0.001 * (1 + index), 6) for index in range(POINTS)]
     enqueue_points(study, [{"training.learning_rate": rate} for rate in rates])
-    spawn = multiprocessing.get_context("spawn")
-    processes = [spawn.Process(target=run_all, args=(tmp_path,)) for _ in range(PROCESSES)]
+    starter = multiprocessing.get_context("forkserver")
+    starter.set_forkserver_preload(["tunectl.running.coordinator", "tunectl.running.opening"])
+    processes = [starter.Process(target=run_all, args=(tmp_path,)) for _ in range(PROCESSES)]
     for process in processes:
         process.start()
     for process in processes:

@@ -104,6 +104,10 @@ def _candidates(trial: FrozenTrial, project: Path) -> Iterator[TrialDir]:
 def _names(directory: TrialDir, claimed_by: Claimant, trial: FrozenTrial) -> bool:
     """Whether a folder says that it is the directory of a certain trial, or of its original."""
     info = directory.read_info()
+    if not info:  # lost, or not written yet: its configuration names it too
+        config = directory.read_config()
+        named = config and (config.study.name, config.number)
+        return named == (claimed_by.study, trial.number)
     if info.get("study") != claimed_by.study:
         return False
     # A copied trial may have another number, but it has the times of the first one.

@@ -15,10 +15,10 @@ import psutil
 
 # As the operating systems name them; `fuse.` stands before those that are programs.
 _NETWORK = re.compile(
-    r"(fuse\.)?(9p|acfs|afp\w*|afs|auristorfs|beegfs\w*|ceph\w*|cifs|coda|cvmfs2?|davfs2?|fhgfs"
-    r"|gcsfuse|geesefs|gfs2?|glusterfs|goofys|gpfs|juicefs|lizardfs|lustre|mfs|moosefs|mount-s3"
-    r"|ncpf?s?|nfs[34]?|ocfs2|orangefs|panfs|prl_fs|pvfs2|quobyte|rclone|s3fs|saunafs|seaweedfs"
-    r"|smb\w*|sshfs|vboxsf|vmhgfs(-fuse)?|webdav|weka\w*)",
+    r"(fuse\.)?(9p|acfs|afp\w*|afs|auristorfs|beegfs\w*|ceph\w*|cifs|coda|cvmfs2?|davfs2?|fakeowner"
+    r"|fhgfs|gcsfuse|geesefs|gfs2?|glusterfs|goofys|gpfs|grpcfuse|juicefs|lizardfs|lustre|mfs"
+    r"|moosefs|mount-s3|ncpf?s?|nfs[34]?|ocfs2|orangefs|osxfs|panfs|prl_fs|pvfs2|quobyte|rclone"
+    r"|s3fs|saunafs|seaweedfs|smb\w*|sshfs|vboxsf|virtiofs|vmhgfs(-fuse)?|webdav|weka\w*)",
     re.IGNORECASE,
 )
 
