@@ -39,8 +39,8 @@ test-fast: $(STAMP)  ## the tests that take less than a few seconds each
 fuzz: $(STAMP)  ## 10,000 damaged configurations, which takes some minutes
 	TUNECTL_FUZZ_CASES=10000 $(BIN)/pytest -n auto tests/unit/config/test_config_fuzz.py
 
-torture: $(STAMP)  ## kill a study forty times with each signal and compare it with an unbroken one
-	TUNECTL_KILLS=40 $(BIN)/pytest tests/torture
+torture: $(STAMP)  ## the long form of tests/torture: every signal forty times, every write, a thousand readers
+	TUNECTL_KILLS=40 TUNECTL_SWEEP=all TUNECTL_READS=1000 TUNECTL_HELD_S=20 $(BIN)/pytest tests/torture
 
 clean:  ## remove .venv and caches, never a study
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -89,6 +89,8 @@ def refusal(arguments: list[str]) -> str:
     Returns:
         Why the program would refuse them, empty if it would not.
     """
+    if "--install-completion" in arguments:
+        return ""  # it is done while the line is parsed, and changes the user's own files
     try:
         overrides = parse_as_program(arguments)
     except typer.Exit as end:  # --help and --version
@@ -241,3 +243,10 @@ def test_exit_codes_of_the_readme_are_those_of_the_errors() -> None:
     classes = [one for one in vars(errors).values() if isinstance(one, type)]
     codes = {one.exit_code for one in classes if issubclass(one, errors.TunectlError)}
     assert {int(code) for code in found} == codes | {0}
+
+
+def test_the_page_on_reliability_names_tests_that_there_are() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:cli|torture|unit)/[\w/]+\.py)`", page)
+    assert len(named) > 20
+    assert [name for name in named if not (ROOT / "tests" / name).is_file()] == []

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tunectl.cli.completion import complete_study
 from tunectl.cli.options import (
     DeviceOption,
     NTrialsOption,
@@ -27,7 +28,13 @@ def register(app: typer.Typer) -> None:
 def worker(
     context: typer.Context,
     study: Annotated[
-        str, option("--study", metavar="NAME", help="The study, which is stored already.")
+        str,
+        option(
+            "--study",
+            metavar="NAME",
+            autocompletion=complete_study,
+            help="The study, which is stored already.",
+        ),
     ],
     n_trials: NTrialsOption = None,
     until: UntilOption = None,

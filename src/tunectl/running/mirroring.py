@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 PATIENCE_S = 30.0
 # One that is told to stop, or that MLflow does not answer, is not waited for so long.
-HURRY_S = 5.0
+HURRY_S = 1.5
 
 
 @dataclass(frozen=True, kw_only=True)
