@@ -26,6 +26,7 @@ from filelock import FileLock
 from forked_tunectl import forked_tunectl
 
 TUNECTL = Path(sys.executable).with_name("tunectl")
+CONFIG = "mlflow: {enabled: false}\n"  # it has its own tests
 PARAMS = """\
 dataset: {source: npy, x_path: x.npy, t_path: t.npy, drop_channels: [], target_names: [a, b]}
 model: {hidden: 4}
@@ -125,7 +126,7 @@ def read_writes(trace: Path) -> Sequence[Write]:
     return writes
 
 
-def make_project(folder: Path, search: str, *, samples: int = 60, config: str = "{}\n") -> Path:
+def make_project(folder: Path, search: str, *, samples: int = 60, config: str = CONFIG) -> Path:
     """Write a project with data that a small network can learn in part.
 
     Args:
