@@ -208,6 +208,7 @@ def run_trials(
     from tunectl.running.events import Event, Observer, TrialEnded
     from tunectl.running.launch import furnish
     from tunectl.running.staffing import staff
+    from tunectl.studies.storage import storage_errors
 
     if timeout_s is not None and not timeout_s >= 0:
         raise UsageError(f"--timeout takes seconds, not {timeout_s}")
@@ -225,7 +226,7 @@ def run_trials(
                 place = furnish(study, settings, store.tree, store.url, observers, told)
                 report = run_study(place, budget, timeout_s, executor)
         except BaseException as end:
-            with suppress(TunectlError):  # what ended it is what the user must read
+            with suppress(Exception):  # what ended it is what the user must read
                 refresh(study, store.tree, store.shown_url)
             if not isinstance(end, KeyboardInterrupt | Terminated):
                 if mirror and isinstance(end, TunectlError):
@@ -234,7 +235,8 @@ def run_trials(
                 raise
             _say_how_to_go_on(session, store, study.study_name)
             raise typer.Exit(end.exit_code if isinstance(end, Terminated) else 130) from None
-        summary = refresh(study, store.tree, store.shown_url)
+        with storage_errors(store.url):
+            summary = refresh(study, store.tree, store.shown_url)
         mirrored = mirror.finish(in_a_hurry=told()) if mirror else None
     summary = _with_runs(store, summary, mirrored)
     say_how_far(session, store, mirrored, study.study_name)

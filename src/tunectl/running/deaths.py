@@ -8,12 +8,15 @@ its worker at the same place each time, for want of memory say, does not do so a
 from __future__ import annotations
 
 from tunectl.running.events import TrialEnded
-from tunectl.running.worker import Workplace, fail_trial
+from tunectl.running.worker import Workplace, fail_trial, tell_unheard_end
 from tunectl.studies import attributes
 from tunectl.studies.budget import Claim, Claims
+from tunectl.studies.storage import storage_errors
 
 
-def note_death(place: Workplace, claims: Claims, number: int, reason: str) -> TrialEnded | None:
+def note_death(
+    place: Workplace, claims: Claims, number: int, reason: str, *, counts: bool = True
+) -> TrialEnded | None:
     """Count a worker's death against the trial that it ran, and fail a trial that had too many.
 
     Args:
@@ -21,13 +24,19 @@ def note_death(place: Workplace, claims: Claims, number: int, reason: str) -> Tr
         claims: The claims of this process.
         number: The trial's number.
         reason: How the worker ended, a few words.
+        counts: Whether the death says something about the trial: not if the worker was told to go.
 
     Returns:
         The trial's end, told to the observers as well; None if it can be taken up again.
+
+    Raises:
+        StorageError: the database or the disk failed.
     """
-    with claims.interrupted(number) as claim:
+    with storage_errors(place.storage_url), claims.interrupted(number) as claim:
         if claim is None:
-            return None  # another process has taken it up already
+            return tell_unheard_end(place, number)
+        if not counts:
+            return None
         where = _progress(claim)
         before = claim.trial.user_attrs.get(attributes.DEATHS, {})
         deaths = before.get("count", 0) + 1 if before.get("where") == where else 1

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tunectl.artifacts.trial_dir import TrialDir
-from tunectl.errors import ObjectiveError, StorageError
+from tunectl.errors import ObjectiveError, StorageError, TrialLostError
 from tunectl.studies import attributes
 from tunectl.studies.budget import Claim
 from tunectl.studies.directories import recorded_path
@@ -57,14 +57,16 @@ def refuse_to_be_second(claim: Claim, project: Path) -> None:
         project: Absolute path of the project folder.
 
     Raises:
-        StorageError: another process has, whether it has ended the trial yet or not.
+        TrialLostError: another process has, whether it has ended the trial yet or not.
     """
     trial, path = claim.trial, claim.directory.path
     now = trial.study.get_trials(deepcopy=False)[trial.number]
     recorded = now.user_attrs.get(attributes.OUTPUT_DIR)
     moved = not claim.directory.is_there and recorded != recorded_path(path, project)
-    if moved or now.state.is_finished():
-        raise StorageError(
-            f"trial {trial.number} was begun again by another process, in {recorded}: "
-            "its directory, and its lock with it, was deleted while it ran"
+    if now.state.is_finished():
+        raise TrialLostError("another process has brought it to its end")
+    if moved:
+        raise TrialLostError(
+            f"another process has begun it again, in {recorded}, since its directory, and its lock "
+            "with it, was deleted while it ran"
         )

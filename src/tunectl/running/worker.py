@@ -21,7 +21,13 @@ from tunectl.artifacts.study_dir import ProjectTree
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.constraints import parse_constraint
 from tunectl.config.schema import Settings, TrialConfig
-from tunectl.errors import DivergedError, ObjectiveError, StorageError, StudyStoppedError
+from tunectl.errors import (
+    DivergedError,
+    ObjectiveError,
+    StorageError,
+    StudyStoppedError,
+    TrialLostError,
+)
 from tunectl.objectives.base import Objective, Outcome, TrialInterrupted
 from tunectl.running.context import RunningTrial
 from tunectl.running.disk import cause_of, disk_errors, refuse_to_be_second
@@ -45,7 +51,7 @@ from tunectl.studies.directories import own_directory
 from tunectl.studies.heartbeat import beating
 from tunectl.studies.ranking import STATE_NAMES
 from tunectl.studies.storage import storage_errors
-from tunectl.studies.trial_info import describe_trial
+from tunectl.studies.trial_info import describe_again, describe_trial
 
 log = logging.getLogger(__name__)
 
@@ -141,9 +147,35 @@ def rewrite_stale_infos(place: Workplace) -> None:
     finished = [one for one in place.study.get_trials(deepcopy=False) if one.state.is_finished()]
     latest = sorted(finished, key=lambda one: one.datetime_complete or dt.datetime.min)
     for trial in latest[-RECENT:]:
-        directory = own_directory(place.study.study_name, trial, place.tree.project)
-        if directory is not None and directory.read_info().get("state") in (None, "running"):
-            _write_info(place, trial.number, directory)
+        _rewrite_if_stale(place, trial)
+
+
+def tell_unheard_end(place: Workplace, number: int) -> TrialEnded | None:
+    """Tell the observers of a trial whose worker died between storing its end and telling it.
+
+    Returns:
+        What they are told; None for a trial that has not ended.
+    """
+    trial = _frozen(place, number)
+    directory = own_directory(place.study.study_name, trial, place.tree.project)
+    if not trial.state.is_finished() or directory is None:
+        return None
+    _rewrite_if_stale(place, trial)
+    ended = describe_end(place.study, trial, directory)
+    place.tell(ended)
+    return ended
+
+
+def _rewrite_if_stale(place: Workplace, trial: FrozenTrial) -> None:
+    directory = own_directory(place.study.study_name, trial, place.tree.project)
+    if directory is None:
+        return
+    written = directory.read_info()
+    if written.get("state") not in (None, "running"):
+        return
+    with directory.locked() as free, disk_errors():
+        if free:  # else its worker is about to write it
+            directory.write_info(describe_again(trial, place.settings, written))
             directory.tidy()
 
 
@@ -306,7 +338,12 @@ def _store(place: Workplace, claim: Claim, ending: Ending) -> None:
         refuse_to_be_second(claim, place.tree.project)
         for key, value in ending.attrs.items():
             trial.set_user_attr(key, value)
-        place.study.tell(trial, ending.values, state=ending.state)
+        try:
+            place.study.tell(trial, ending.values, state=ending.state)
+        except ValueError as error:
+            if not str(error).startswith("Cannot tell a"):  # of a trial that has an end
+                raise
+            raise TrialLostError("another process has brought it to its end") from error
     _write_info(place, trial.number, directory)
     directory.tidy()
 

@@ -69,6 +69,9 @@ def best_number(
         if config is None:
             return 1
         measured = calibrate(config, settings, tree.project, most)
+        if not measured.rates:
+            log.warning("how many workers pay could not be tried out, so there is one")
+            return 1
         shown = ", ".join(f"{n}: {rate:.0f}" for n, rate in measured.rates.items())
         log.info("training steps per second by number of workers: %s", shown)
         known[key] = measured.workers

@@ -83,8 +83,8 @@ def _try_out(wanted: TryOut) -> Rate | Failed:
     config = wanted.config
     try:
         rate = objective.rate(config, config.runtime, wanted.project, wanted.device, wanted.seconds)
-    except TunectlError as error:
-        return Failed(type(error), str(error))
+    except Exception as error:  # whatever it is, so many at once are too many
+        return Failed(RuntimeError, f"{type(error).__name__}: {error}")
     return Rate(rate)
 
 

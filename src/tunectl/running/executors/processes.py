@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 
-from tunectl.errors import TunectlError, WorkerError
+from tunectl.errors import Problem, ProblemsError, TunectlError, WorkerError
 from tunectl.running.deaths import note_death
 from tunectl.running.events import StudyStarted, TrialClaimed, TrialEnded, WorkerLost
 from tunectl.running.executors.channel import (
@@ -35,6 +35,7 @@ from tunectl.running.slots import Slot
 from tunectl.running.work import open_claims
 from tunectl.running.worker import Workplace
 from tunectl.studies.budget import Budget, permits_for, planned_trials
+from tunectl.studies.storage import storage_errors
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,8 @@ class Processes:
 
     def run(self, place: Workplace, budget: Budget) -> bool:
         """Run trials there. See `Executor.run`."""
-        useful = max(1, planned_trials(place.study, budget))
+        with storage_errors(place.storage_url):
+            useful = max(1, planned_trials(place.study, budget))
         return _Crew(place, budget).run(self._slots[:useful])
 
 
@@ -80,6 +82,7 @@ class _Worker:
         since_s: When it began that trial, on the monotonic clock.
         has_permit: Whether it holds a permit that no trial has used up.
         is_through: Whether it has said its last word.
+        killed_for: Why it was killed by us, None if it was not.
     """
 
     slot: Slot
@@ -89,6 +92,7 @@ class _Worker:
     since_s: float = field(default_factory=time.monotonic)
     has_permit: bool = False
     is_through: bool = False
+    killed_for: str | None = None
 
     def send(self, message: Order | Permit | Stop) -> None:
         """Tell it something; that it is gone shows when it is listened to."""
@@ -166,6 +170,7 @@ class _Crew:
             worker.send(Permit(worker.has_permit))
         elif isinstance(message, PermitReturned):
             self._take_permit_back(worker)
+            worker.trial = None
         elif isinstance(message, Finished):
             self._dismiss(worker)
             self._exhausted |= message.exhausted
@@ -200,23 +205,40 @@ class _Crew:
         if worker.is_through or self._stopping_since_s is not None:
             self._take_permit_back(worker)
             return
-        reason = _reason(code)
+        if self._place.should_stop():
+            return  # the same signal has reached both
+        reason = worker.killed_for or _reason(code)
         lost = WorkerLost(worker=worker.slot.worker, number=worker.trial, reason=reason)
         self._place.tell(lost)
-        if not self._cost_its_trial(worker, code, reason):
-            self._take_permit_back(worker)
+        try:
+            if not self._has_ended_its_trial(worker, code, reason):
+                self._take_permit_back(worker)
+        except TunectlError as error:
+            self._fail(error)
+            return
         if worker.trial is None:
             self._idle_deaths += 1
         if self._idle_deaths >= MOST_IDLE_DEATHS:
             self._fail(WorkerError(f"workers end before they begin a trial: {reason}"))
         else:
-            self._start(worker.slot)
+            self._replace(worker)
 
-    def _cost_its_trial(self, worker: _Worker, code: int, reason: str) -> bool:
-        """Whether a worker's death is the one too many for its trial, which is then failed."""
-        if worker.trial is None or code in TOLD_TO_STOP:
+    def _has_ended_its_trial(self, worker: _Worker, code: int, reason: str) -> bool:
+        """Whether the trial is over: ended unheard, or failed by a death too many."""
+        if worker.trial is None:
             return False
-        return note_death(self._place, self._claims, worker.trial, reason) is not None
+        counts = code not in TOLD_TO_STOP
+        end = note_death(self._place, self._claims, worker.trial, reason, counts=counts)
+        return end is not None
+
+    def _replace(self, worker: _Worker) -> None:
+        """Start another worker; where the system lets us have none, the others go on."""
+        try:
+            self._start(worker.slot)
+        except OSError as error:
+            log.warning("no worker in the place of worker %d: %s", worker.slot.worker, error)
+            if not self._workers:
+                self._fail(WorkerError(f"no worker can be started: {error}"))
 
     def _take_permit_back(self, worker: _Worker) -> None:
         if worker.has_permit:
@@ -247,6 +269,7 @@ class _Crew:
             if stopping_s is not None and now_s - stopping_s > STOP_PATIENCE_S:
                 over = True
             if over and worker.trial is not None:
+                worker.killed_for = "it did not come back from a batch and was ended"
                 worker.process.kill()
 
 
@@ -266,9 +289,6 @@ def _reason(code: int) -> str:
 
 def _error_of(message: Failed) -> Exception:
     """Make a worker's error again, to be raised here."""
-    if issubclass(message.kind, TunectlError):
-        try:
-            return message.kind(message.text)
-        except (TypeError, AttributeError):  # one that carries more than its text
-            return TunectlError(message.text)
+    if issubclass(message.kind, ProblemsError):
+        return message.kind([Problem(message=message.text)])
     return message.kind(message.text)
