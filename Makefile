@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test test-fast torture fuzz clean
+.PHONY: help install demo check test test-fast test-long torture fuzz clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | expand -t 14
@@ -29,12 +29,15 @@ check: $(STAMP)  ## ruff, mypy --strict, import-linter, pytest
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto -m 'not long'
 
 test: check  ## all checks and tests, what CI runs
 
 test-fast: $(STAMP)  ## the tests that take less than a few seconds each
-	$(BIN)/pytest -n auto -m 'not slow'
+	$(BIN)/pytest -n auto -m 'not slow and not long'
+
+test-long: $(STAMP)  ## the tests that `make test` leaves out, some minutes
+	$(BIN)/pytest -n auto -m long
 
 fuzz: $(STAMP)  ## 10,000 damaged configurations, which takes some minutes
 	TUNECTL_FUZZ_CASES=10000 $(BIN)/pytest -n auto tests/unit/config/test_config_fuzz.py

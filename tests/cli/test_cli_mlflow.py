@@ -308,6 +308,7 @@ def test_a_study_whose_server_was_killed_is_mirrored_later_as_if_it_had_not_been
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_server_that_hangs_holds_up_no_trial(server: MlflowServer, tmp_path: Path) -> None:
     project = mirrored_project(tmp_path, server.uri, "hanging")
     with server.stopped():
@@ -336,6 +337,7 @@ def dump(project: Project) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_an_old_study_is_mirrored_with_the_states_of_its_trials(local: Project) -> None:
     with closing(sqlite3.connect(local.path / "optuna" / "mlflow.db")) as connection:
         rows = connection.execute(
@@ -351,6 +353,7 @@ def test_an_old_study_is_mirrored_with_the_states_of_its_trials(local: Project) 
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_second_sync_of_a_local_store_leaves_every_row_as_it_was(local: Project) -> None:
     before = dump(local)
 
@@ -360,6 +363,7 @@ def test_a_second_sync_of_a_local_store_leaves_every_row_as_it_was(local: Projec
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_trial_that_nobody_runs_any_more_is_shown_as_killed(tmp_path: Path) -> None:
     project = small_project(tmp_path, config=config_for(None))
     project.ok("study", "create")
@@ -377,6 +381,7 @@ def test_a_trial_that_nobody_runs_any_more_is_shown_as_killed(tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_page_is_shown_on_loopback_and_nothing_is_left_of_it(local: Project) -> None:
     import socket
 

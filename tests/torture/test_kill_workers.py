@@ -122,13 +122,13 @@ def harry(folder: Path, target: str, number: int) -> None:
             assert process.returncode in (-number, 130, 143)
 
 
-CASES = [("coordinator", signal.SIGKILL), ("worker", signal.SIGKILL), ("group", signal.SIGKILL)]
-if KILLS:
-    CASES += [
-        (target, number)
-        for target in ("coordinator", "worker", "group")
-        for number in (signal.SIGTERM, signal.SIGINT)
-    ]
+CASES: list[Any] = [("worker", signal.SIGKILL)]
+CASES += [
+    pytest.param(target, number, marks=pytest.mark.long)
+    for target in ("coordinator", "worker", "group")
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+    if (target, number) not in CASES and (KILLS or number == signal.SIGKILL)
+]
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +174,7 @@ def test_four_processes_of_two_workers_make_exactly_the_trials_asked_for(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_trial_that_kills_its_worker_at_the_same_place_is_failed_in_the_end(
     tmp_path: Path,
 ) -> None:
