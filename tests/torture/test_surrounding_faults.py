@@ -36,6 +36,7 @@ DAY_S = 24 * 3600
 # Loads a study again and again as `tunectl summary --json` does, without what a start costs.
 READ = """
 import json, sys
+from pathlib import Path
 from tunectl.artifacts.atomic import to_json
 from tunectl.reports.summary import summarise
 from tunectl.studies.lifecycle import load_study
@@ -44,7 +45,8 @@ from tunectl.studies.storage import open_storage
 url = f"sqlite:///{sys.argv[1]}/optuna/study.db"
 for _ in range(int(sys.argv[2])):
     storage = open_storage(url, create=False)
-    document = json.loads(to_json(summarise(load_study(storage, "short"), url).to_document()))
+    summary = summarise(load_study(storage, "short"), url, Path(sys.argv[1]))
+    document = json.loads(to_json(summary.to_document()))
     assert sum(document["states"].values()) == document["n_trials"] == len(document["trials"])
     for trial in document["trials"]:
         assert (trial["value"] is not None) == (trial["state"] == "complete"), trial
