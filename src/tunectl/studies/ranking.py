@@ -51,8 +51,9 @@ def one_or_list(values: Sequence[_T]) -> _T | list[_T]:
 
 
 def first_value(trial: FrozenTrial) -> float | None:
-    """Return a trial's value of the study's first metric, None while it has none."""
-    return trial.values[0] if trial.values else None
+    """Return a trial's value of the study's first metric, None while it has not ended."""
+    # Values are read after states: of a trial that ends just then, they may be there already.
+    return trial.values[0] if trial.values and trial.state.is_finished() else None
 
 
 def count_states(trials: Sequence[FrozenTrial]) -> dict[str, int]:
