@@ -249,7 +249,7 @@ def summarise_trial(trial: FrozenTrial, places: Places) -> TrialSummary:
     return TrialSummary(
         number=trial.number,
         state=STATE_NAMES[trial.state],
-        values=tuple(trial.values or ()),
+        values=tuple(trial.values or ()) if trial.state.is_finished() else (),
         params=dict(trial.params),
         started_at=utc(trial.datetime_start),
         finished_at=utc(trial.datetime_complete),
