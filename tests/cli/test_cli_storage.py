@@ -57,7 +57,7 @@ def of_an_older_optuna(file: Path) -> None:
     [
         (truncated, ("the database is damaged", "restore a copy", "tunectl doctor")),
         (emptied, ("study.db is empty", "restore a copy, else remove it")),
-        (garbage, ("this file is not a database", "it is left as it is", "storage.url")),
+        (garbage, ("this is no SQLite database", "it is left as it is", "storage.url")),
         (of_another_program, ("but not one of studies", "it is left as it is", "storage.url")),
         (of_an_older_optuna, ("an older Optuna (2.10.1)", "tunectl doctor --fix")),
     ],
