@@ -222,7 +222,7 @@ def run_trials(
         observers: list[Observer] = [observer, project_to_disk, *([mirror] if mirror else [])]
         try:
             with stopping_gently() as told, display:
-                executor, settings = staff(settings, store.tree)
+                executor, settings = staff(settings, store.tree, told)
                 place = furnish(study, settings, store.tree, store.url, observers, told)
                 report = run_study(place, budget, timeout_s, executor)
         except BaseException as end:

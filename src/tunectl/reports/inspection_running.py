@@ -9,8 +9,8 @@ from optuna.trial import TrialState
 from tunectl.errors import StorageError
 from tunectl.reports.findings import Finding, Severity
 from tunectl.reports.study_case import StudyCase
-from tunectl.studies.claim_lock import LockBusyError
 from tunectl.studies.recovery import RunningTrial, Standing, running_trials
+from tunectl.studies.server_lock import LockBusyError
 
 
 def inspect_running(case: StudyCase) -> Iterator[Finding]:
