@@ -53,7 +53,7 @@ STOP_PATIENCE_S = 120.0
 OVERTIME_S = 60.0
 MOST_IDLE_DEATHS = 10
 # Workers that somebody outside stops, one after another, before any of them ends an epoch.
-MOST_STOPPED = 10
+MOST_STOPPED = 100
 TOLD_TO_STOP = (130, 143)
 
 
