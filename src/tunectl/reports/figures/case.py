@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -156,6 +157,19 @@ class FigureCase:
         """Whether a parameter is a number, not a choice."""
         return isinstance(self.distributions[parameter], FloatDistribution | IntDistribution)
 
+    def choices(self, parameter: str) -> Sequence[str]:
+        """Return the choices of a parameter that is no number, as they are shown."""
+        distribution = self.distributions[parameter]
+        assert isinstance(distribution, CategoricalDistribution)
+        return [self.text(choice) for choice in distribution.choices]
+
+    @staticmethod
+    def text(value: object) -> str:
+        """Return a parameter's value as it would stand in YAML."""
+        if value is None or isinstance(value, bool):
+            return {None: "null", True: "true", False: "false"}[value]
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+
     @cached_property
     def labels(self) -> Mapping[str, str]:
         """Each parameter's name, short enough for an axis, and no two the same."""
@@ -191,7 +205,11 @@ class FigureCase:
 
     @cached_property
     def study(self) -> optuna.Study:
-        """The study in memory, as Optuna's own figures need it.
+        """The study in memory, as Optuna's own figures need it; see `study_within`."""
+        return self.study_within(-math.inf, math.inf)
+
+    def study_within(self, low: float, high: float) -> optuna.Study:
+        """Return the study in memory with no value below or above certain ones.
 
         It has the one metric that is shown, finite values only and short names of parameters, and
         its trials carry no attributes, which Optuna would write out beside each point.
@@ -202,14 +220,14 @@ class FigureCase:
             direction=self.metric.direction,
         )
         for trial in self.trials:
-            made._storage.create_new_trial(made._study_id, self._drawable(trial))
+            made._storage.create_new_trial(made._study_id, self._drawable(trial, low, high))
         return made
 
     def _is_sound(self, trial: FrozenTrial) -> bool:
         value = self.value(trial)
         return value is not None and math.isfinite(value)
 
-    def _drawable(self, trial: FrozenTrial) -> FrozenTrial:
+    def _drawable(self, trial: FrozenTrial, low: float, high: float) -> FrozenTrial:
         value = self.value(trial)
         is_sound = self._is_sound(trial)
         state = trial.state
@@ -220,7 +238,7 @@ class FigureCase:
             number=trial.number,
             trial_id=trial.number,
             state=state,
-            value=value if is_sound else None,
+            value=min(max(value, low), high) if is_sound and value is not None else None,
             datetime_start=trial.datetime_start,
             datetime_complete=trial.datetime_complete,
             params={label: trial.params[name] for name, label in known.items()},
@@ -285,13 +303,8 @@ def _joined(one: BaseDistribution, other: BaseDistribution) -> BaseDistribution:
 
 
 def _short_names(names: Sequence[str]) -> dict[str, str]:
-    short: dict[str, str] = {}
-    taken: set[str] = set()
-    for name in names:
-        label, number = shorten(name), 1
-        while label in taken:
-            number += 1
-            label = f"{shorten(name, LONGEST_NAME - 3)} #{number}"
-        short[name] = label
-        taken.add(label)
-    return short
+    """Return each name as short as it can be without any two being the same."""
+    lengths = range(LONGEST_NAME, max([LONGEST_NAME, *map(len, names)]) + 1)
+    short = {name: [shorten(name, length) for length in lengths] for name in names}
+    counts = Counter(label for labels in short.values() for label in set(labels))
+    return {name: next(one for one in labels if counts[one] == 1) for name, labels in short.items()}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from tunectl.reports.figures.case import FigureCase, shorten
+from tunectl.reports.figures.case import FigureCase
 from tunectl.reports.figures.look import BLUE, drawing, new_figure, style, tidy
 from tunectl.reports.figures.names import Importance
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 TITLE = "Importance of the parameters"
 WORDS = {Importance.PED_ANOVA: "PED-ANOVA", Importance.FANOVA: "fANOVA"}
-LONGEST_LABEL = 40
+LONGEST_LABEL, MOST_BARS = 44, 30
 
 
 def lack_of_importances(case: FigureCase) -> str | None:
@@ -31,13 +31,13 @@ def lack_of_importances(case: FigureCase) -> str | None:
 
 def draw_importances(case: FigureCase) -> Figure:
     """Draw each parameter's share as a bar, with Matplotlib; the shares are Optuna's."""
-    names, shares = list(case.importances), list(case.importances.values())
+    names, shares = _bars(case)
     with drawing():
         figure = new_figure(8.5, 1.4 + 0.27 * len(names))
         axes = figure.subplots()
         bars = axes.barh(range(len(names)), shares, height=0.72, color=BLUE)
         axes.bar_label(bars, [_percent(share) for share in shares], padding=4, fontsize=9)
-        labels = [shorten(name, LONGEST_LABEL) for name in names]
+        labels = [_label(case, name) for name in names]
         axes.set_yticks(range(len(names)), labels)
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlim(0, max(*shares, 0.01) * 1.12)
@@ -53,11 +53,11 @@ def show_importances(case: FigureCase) -> Interactive:
     """Draw the same with Plotly."""
     from plotly import graph_objects as plotly
 
-    names, shares = list(case.importances), list(case.importances.values())
+    names, shares = _bars(case)
     figure = plotly.Figure(
         plotly.Bar(
             x=shares,
-            y=[shorten(name, LONGEST_LABEL) for name in names],
+            y=[_label(case, name) for name in names],
             text=[_percent(share) for share in shares],
             customdata=names,
             hovertemplate="%{customdata}: %{text}<extra></extra>",
@@ -72,6 +72,20 @@ def show_importances(case: FigureCase) -> Interactive:
     figure.update_yaxes(autorange="reversed", automargin=True, tickmode="linear")
     figure.update_xaxes(tickformat=".0%")
     return figure
+
+
+def _bars(case: FigureCase) -> tuple[list[str], list[float]]:
+    """Return names and shares; of many parameters the least important together."""
+    names, shares = list(case.importances), list(case.importances.values())
+    if len(names) <= MOST_BARS:
+        return names, shares
+    rest = len(names) - MOST_BARS
+    return [*names[:MOST_BARS], f"the other {rest}"], [*shares[:MOST_BARS], sum(shares[MOST_BARS:])]
+
+
+def _label(case: FigureCase, name: str) -> str:
+    """Return a name as it is if there is room for it."""
+    return name if len(name) <= LONGEST_LABEL else case.labels[name]
 
 
 def _axis_label(case: FigureCase) -> str:

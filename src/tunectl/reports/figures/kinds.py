@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Literal
 
 from matplotlib.figure import Figure
 
-from tunectl.reports.figures import history, importances
+from tunectl.reports.figures import (
+    history,
+    importances,
+    of_trial,
+    pairs,
+    parallel,
+    pareto,
+    progress,
+    slices,
+    timeline,
+)
 from tunectl.reports.figures.case import FigureCase
 from tunectl.reports.figures.names import KindName
 
@@ -62,6 +72,56 @@ KINDS: tuple[Kind, ...] = (
         interactive=importances.show_importances,
     ),
     Kind(
+        name=KindName.PARALLEL,
+        title=parallel.TITLE,
+        reading="Each line is a completed trial, dark for a good one: where the dark lines meet on "
+        "an axis, good trials agree on that parameter.",
+        scope="metric",
+        lack=slices.lack_of_slice,
+        static=parallel.draw_parallel,
+        interactive=parallel.show_parallel,
+    ),
+    Kind(
+        name=KindName.SLICE,
+        title=slices.TITLE,
+        reading="One panel for each parameter, the most important first: a clear floor of the "
+        "points shows where good values lie, and yellow points are the latest trials.",
+        scope="metric",
+        lack=slices.lack_of_slice,
+        static=slices.draw_slice,
+        interactive=slices.show_slice,
+    ),
+    Kind(
+        name=KindName.CONTOUR,
+        title=pairs.CONTOUR_TITLE,
+        reading="Values between the trials are filled in by averaging, so trust the shape only "
+        "where there are points.",
+        scope="metric",
+        lack=pairs.lack_of_contour,
+        static=pairs.draw_contour,
+        interactive=pairs.show_contour,
+    ),
+    Kind(
+        name=KindName.RANK,
+        title=pairs.RANK_TITLE,
+        reading="The colour is a trial's rank among all, so that a few very bad trials do not "
+        "hide how the others differ.",
+        scope="metric",
+        lack=pairs.lack_of_pairs,
+        static=pairs.draw_rank,
+        interactive=pairs.show_rank,
+    ),
+    Kind(
+        name=KindName.INTERMEDIATE,
+        title=progress.TITLE,
+        reading="Each line is a trial by epoch: orange ones ended where the pruner stopped them, "
+        "and none of them should have been on its way below the black one.",
+        scope="study",
+        lack=progress.lack_of_progress,
+        static=progress.draw_progress,
+        interactive=progress.show_progress,
+    ),
+    Kind(
         name=KindName.EDF,
         title=history.EDF_TITLE,
         reading="How large a share of the completed trials is as good as a value or better; of "
@@ -70,5 +130,55 @@ KINDS: tuple[Kind, ...] = (
         lack=history.lack_of_edf,
         static=history.draw_edf,
         interactive=history.show_edf,
+    ),
+    Kind(
+        name=KindName.TIMELINE,
+        title=timeline.TITLE,
+        reading="A line for each worker, a bar for each trial; gaps are times in which a worker "
+        "had nothing to do or the study was not running.",
+        scope="study",
+        lack=timeline.lack_of_timeline,
+        static=timeline.draw_timeline,
+        interactive=timeline.show_timeline,
+    ),
+    Kind(
+        name=KindName.PARETO,
+        title=pareto.TITLE,
+        reading="The diamonds are the trials to choose from: for every other trial there is one "
+        "at least as good in all metrics.",
+        scope="study",
+        lack=pareto.lack_of_front,
+        static=pareto.draw_front,
+        interactive=pareto.show_front,
+    ),
+    Kind(
+        name=KindName.LEARNING_CURVES,
+        title=of_trial.CURVES_TITLE,
+        reading="Training loss and metric by epoch; a metric that rises again while the loss "
+        "falls has begun to overfit, and the dashed line is the epoch that was kept.",
+        scope="trial",
+        lack=of_trial.lack_of_curves,
+        static=of_trial.draw_curves,
+        interactive=of_trial.show_curves,
+    ),
+    Kind(
+        name=KindName.PREDICTED,
+        title=of_trial.PREDICTED_TITLE,
+        reading="One panel for each target, in its own unit: on the dashed line a prediction of "
+        "the test split is exact.",
+        scope="trial",
+        lack=of_trial.lack_of_predictions,
+        static=of_trial.draw_predicted,
+        interactive=of_trial.show_predicted,
+    ),
+    Kind(
+        name=KindName.RESIDUALS,
+        title=of_trial.RESIDUALS_TITLE,
+        reading="Predicted minus true by the true value: a slope or a bow shows where the model "
+        "is wrong in a regular way, which R² alone hides.",
+        scope="trial",
+        lack=of_trial.lack_of_predictions,
+        static=of_trial.draw_residuals,
+        interactive=of_trial.show_residuals,
     ),
 )

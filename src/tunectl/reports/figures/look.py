@@ -68,6 +68,7 @@ def drawing() -> Iterator[None]:
         "xtick.labelsize": 9,
         "ytick.labelsize": 9,
         "legend.fontsize": 9,
+        "figure.constrained_layout.use": True,
         "svg.hashsalt": "tunectl",
     }
     with matplotlib.rc_context(settings), warnings.catch_warnings():
@@ -105,7 +106,6 @@ def borrow(
         for number in set(pyplot.get_fignums()) - open_before:
             pyplot.close(number)
     FigureCanvasAgg(figure)
-    figure.set_layout_engine("constrained")
     figure.set_size_inches(*size)
     figure.set_dpi(DPI)
     figure.set_facecolor("white")
@@ -124,10 +124,14 @@ def tidy(axes: Axes) -> None:
     axes.tick_params(colors="#333333", which="both")
     for text in (axes.xaxis.label, axes.yaxis.label, axes.title):
         text.set_color("#222222")
-    for scale, axis in ((axes.get_xscale(), axes.xaxis), (axes.get_yscale(), axes.yaxis)):
+    # Numbers between the powers of ten have more room one above the other than side by side.
+    for scale, axis, decades in (
+        (axes.get_xscale(), axes.xaxis, 1.0),
+        (axes.get_yscale(), axes.yaxis, 2.5),
+    ):
         if scale == "log":
             axis.set_major_formatter(PlainLog())
-            axis.set_minor_formatter(PlainLog(minor_thresholds=(2.5, 0.4)))
+            axis.set_minor_formatter(PlainLog(minor_thresholds=(decades, 0.4)))
 
 
 def take_log(axes: Axes, *, x: bool = False, y: bool = False) -> None:
