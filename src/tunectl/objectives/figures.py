@@ -73,9 +73,10 @@ def learning_curves(
         best_epoch: 1-based, marked; None if there is none.
         title: What stands above it, None for nothing.
     """
-    figure = _figure(11, 6.4)
-    axes = figure.subplots(2, 2, sharex=True)
-    rows = (("train_loss", "training loss", BLUE), (metric, metric, ORANGE))
+    wanted = (("train_loss", "training loss", BLUE), (metric, metric, ORANGE))
+    rows = [row for row in wanted if len(histories.get(row[0], ()))] or wanted[1:]
+    figure = _figure(11, 3.2 * len(rows) if len(rows) > 1 else 3.8)
+    axes = figure.subplots(len(rows), 2, sharex=True, squeeze=False)
     for (linear, log), (key, label, colour) in zip(axes, rows, strict=True):
         values = np.asarray(histories.get(key, ()), dtype=float)
         _draw_curve(linear, values, label, colour, best_epoch)
@@ -86,13 +87,20 @@ def learning_curves(
             _take_log_scale(log)
     axes[0][0].set_title("linear scale")
     axes[0][1].set_title("logarithmic scale")
-    for bottom in axes[1]:
+    for bottom in axes[-1]:
         bottom.set_xlabel("epoch")
         bottom.xaxis.get_major_locator().set_params(integer=True)
     if best_epoch is not None:
-        axes[1][0].legend(loc="best", fontsize=9)
-    top = 0.94 if title is None else 0.89
-    figure.subplots_adjust(left=0.08, right=0.98, top=top, bottom=0.09, wspace=0.24, hspace=0.1)
+        axes[-1][0].legend(loc="best", fontsize=9)
+    height = figure.get_figheight()
+    figure.subplots_adjust(
+        left=0.08,
+        right=0.98,
+        top=1 - (0.38 if title is None else 0.7) / height,
+        bottom=0.58 / height,
+        wspace=0.24,
+        hspace=0.1,
+    )
     _set_title(figure, title)
     return figure
 

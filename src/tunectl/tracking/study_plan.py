@@ -194,7 +194,7 @@ def _texts(facts: StudyFacts, settings: Settings | None) -> dict[str, str]:
 def _files(facts: StudyFacts) -> list[ArtifactFile]:
     """Return the study's figures, and those of its best trial."""
     files: list[ArtifactFile] = []
-    plots = facts.tree.study(facts.study.study_name).path / PLOTS
+    plots = facts.tree.study(facts.study.study_name).plots_dir
     for path in sorted(plots.glob("*")) if plots.is_dir() else ():
         if path.is_file() and not path.name.startswith("."):
             stat = path.stat()

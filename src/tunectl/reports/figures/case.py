@@ -30,6 +30,7 @@ from tunectl.studies.lifecycle import stored_settings
 from tunectl.studies.ranking import best_trials, directions_of, metrics_of
 
 LONGEST_NAME = 26
+COMMON = 0.8
 STANDARDISED = ("val_mse", "val_mae", "val_rmse")
 
 
@@ -202,6 +203,17 @@ class FigureCase:
         """The varied parameters, the most important first."""
         rest = [name for name in self.varied if name not in self.importances]
         return [*self.importances, *rest]
+
+    @cached_property
+    def common(self) -> Sequence[str]:
+        """Those of the ranked parameters that most trials have, if there are two; else all.
+
+        Over parameters that few trials have, little can be seen, however important they are.
+        """
+        enough = COMMON * len(self.complete)
+        counts = Counter(name for trial in self.complete for name in trial.params)
+        found = [name for name in self.ranked if counts[name] >= enough]
+        return found if len(found) > 1 else self.ranked
 
     @cached_property
     def study(self) -> optuna.Study:

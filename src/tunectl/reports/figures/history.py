@@ -66,7 +66,7 @@ def draw_history(case: FigureCase) -> Figure:
         tidy(axes)
         count_from(axes.xaxis)
         _scale(axes, case)
-        axes.legend(loc="upper right", framealpha=0.9)
+        figure.legend(loc="outside lower right", ncols=3, frameon=False)
     return figure
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from tunectl.reports.figures.case import FigureCase
 from tunectl.reports.figures.look import BLUE, drawing, new_figure, style, tidy
@@ -43,6 +44,7 @@ def draw_importances(case: FigureCase) -> Figure:
         axes.set_xlim(0, max(*shares, 0.01) * 1.12)
         axes.set_title(f"{TITLE} for {case.metric.name}: {case.name}", loc="left")
         axes.set_xlabel(_axis_label(case))
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         tidy(axes)
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)

@@ -85,7 +85,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 def borrow(
     plot: Callable[..., Any], *arguments: Any, size: tuple[float, float], **more: Any
-) -> Any:
+) -> Figure:
     """Return a figure that one of Optuna's functions draws with pyplot, taken out of pyplot.
 
     Args:
@@ -101,7 +101,7 @@ def borrow(
     open_before = set(pyplot.get_fignums())
     try:
         axes = plot(*arguments, **more)
-        figure = np.ravel(axes)[0].figure
+        figure: Figure = np.ravel(axes)[0].figure
     finally:
         for number in set(pyplot.get_fignums()) - open_before:
             pyplot.close(number)
@@ -111,6 +111,9 @@ def borrow(
     figure.set_facecolor("white")
     for one in figure.axes:
         tidy(one)
+        one.title.set_fontsize(12)
+        for label in (one.xaxis.label, one.yaxis.label):
+            label.set_fontsize(10)
     return figure
 
 

@@ -70,11 +70,12 @@ def show_curves(case: FigureCase) -> Interactive:
     from plotly.subplots import make_subplots
 
     record = _record(case)
+    wanted = (("train_loss", "training loss", BLUE), (record.metric, record.metric, ORANGE))
+    rows = [row for row in wanted if len(record.curves.get(row[0], ()))]
     figure = make_subplots(
-        rows=2, cols=2, shared_xaxes=True, vertical_spacing=0.06,
+        rows=len(rows), cols=2, shared_xaxes=True, vertical_spacing=0.06,
         column_titles=["linear scale", "logarithmic scale"],
     )  # fmt: skip
-    rows = (("train_loss", "training loss", BLUE), (record.metric, record.metric, ORANGE))
     for row, (key, label, colour) in enumerate(rows, start=1):
         values = np.asarray(record.curves.get(key, ()), dtype=float)
         is_r2 = key == "val_r2"
@@ -91,8 +92,8 @@ def show_curves(case: FigureCase) -> Interactive:
             figure.update_yaxes(log_axis(positive), row=row, col=2)
     figure.update_traces(showlegend=False, hovertemplate="epoch %{x}: %{y:.5g}<extra></extra>")
     figure.update_traces(marker={"size": 4})
-    figure.update_xaxes(title_text="epoch", row=2)
-    style(figure, _title(case, CURVES_TITLE), height=560)
+    figure.update_xaxes(title_text="epoch", row=len(rows))
+    style(figure, _title(case, CURVES_TITLE), height=120 + 220 * len(rows))
     if record.best_epoch is not None:
         figure.add_vline(record.best_epoch, line={"color": GREY, "dash": "dash", "width": 1})
     return figure

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 CONTOUR_TITLE = "The two most important parameters"
 RANK_TITLE = "Ranks over pairs of parameters"
 MOST_RANKED = 3
-RANKS = {"tickvals": [0, 0.5, 1], "ticktext": ["best", "middle", "worst"]}
+RANKS: dict[str, Any] = {"tickvals": [0, 0.5, 1], "ticktext": ["best", "middle", "worst"]}
 
 
 def lack_of_pairs(case: FigureCase) -> str | None:
@@ -51,7 +51,7 @@ def lack_of_contour(case: FigureCase) -> str | None:
         return lack
     if len(set(case.values(case.complete))) < 2:
         return "all completed trials have the same value"
-    if not all(_n_together(case, name) for name in combinations(case.ranked[:2], 2)):
+    if not all(_n_together(case, name) for name in combinations(case.common[:2], 2)):
         return "no trial has both of the two most important parameters"
     return None
 
@@ -129,11 +129,11 @@ def show_rank(case: FigureCase) -> Interactive:
 
 
 def _pairs(case: FigureCase) -> list[tuple[str, str]]:
-    return list(combinations(case.ranked[:MOST_RANKED], 2))
+    return list(combinations(case.common[:MOST_RANKED], 2))
 
 
 def _pair(case: FigureCase) -> list[str]:
-    return [case.labels[name] for name in case.ranked[:2]]
+    return [case.labels[name] for name in case.common[:2]]
 
 
 def _n_together(case: FigureCase, names: tuple[str, ...]) -> int:

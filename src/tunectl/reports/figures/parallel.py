@@ -17,7 +17,6 @@ import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
-from numpy.typing import NDArray
 
 from tunectl.reports.figures.case import FigureCase, shorten
 from tunectl.reports.figures.look import (
@@ -80,7 +79,8 @@ def draw_parallel(case: FigureCase) -> Figure:
         _draw_ticks(axes, axes_of)
         axes.set_title(_title(case, trials), loc="left", pad=14)
         bar = figure.colorbar(lines, ax=axes, pad=0.02, aspect=30, label="rank; best in black")
-        bar.solids.set_alpha(1)
+        if bar.solids is not None:
+            bar.solids.set_alpha(1)
         bar.set_ticks([0, 0.5, 1], labels=["best", "middle", "worst"])
         bar.ax.invert_yaxis()
     return figure
@@ -207,10 +207,8 @@ def _place(value: float, low: float, high: float, is_log: bool) -> float:
 def _ticks(low: float, high: float, is_log: bool) -> list[float]:
     if low == high:
         return [low]
-    found: NDArray[np.floating] = (
-        LogLocator(numticks=6).tick_values(low, high) if is_log
-        else MaxNLocator(5).tick_values(low, high)
-    )  # fmt: skip
+    locator = LogLocator(numticks=6) if is_log else MaxNLocator(5)
+    found = locator.tick_values(low, high)
     inside = [float(one) for one in found if low <= one <= high]
     return inside if len(inside) > 1 else [low, high]
 

@@ -36,6 +36,7 @@ from tunectl.reports.figures.look import (
 )
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from plotly.graph_objects import Figure as Interactive
 
 TITLE = "Intermediate values"
@@ -72,34 +73,39 @@ class Group:
     colour: str
     curves: Sequence[Curve]
 
+    @property
+    def is_best(self) -> bool:
+        """Whether it is the best trial's curve alone."""
+        return self.name.startswith("best")
+
 
 def lack_of_progress(case: FigureCase) -> str | None:
     """Say what is missing for intermediate values."""
-    if any(len(curve.steps) > 1 for group in _groups(case) for curve in group.curves):
+    if any(len(curve.steps) > 1 for group in curves_by_state(case) for curve in group.curves):
         return None
     return "no trial has reported a value at two steps or more"
 
 
 def draw_progress(case: FigureCase) -> Figure:
     """Draw the curves with Matplotlib: complete, pruned and the best one."""
-    groups = _groups(case)
+    groups = curves_by_state(case)
     count = sum(len(group.curves) for group in groups)
     with drawing():
         figure = new_figure(9, 4.8)
         axes = figure.subplots()
         handles = []
         for group in groups:
-            is_best = group.name.startswith("best")
-            lines = LineCollection(
-                [list(zip(one.steps, one.values, strict=True)) for one in group.curves],
-                colors=group.colour, linewidths=2 if is_best else 1,
-                alpha=1 if is_best else faint(count),
-            )  # fmt: skip
-            axes.add_collection(lines)
-            ends = [(one.steps[-1], one.values[-1]) for one in group.curves]
+            see_through = 1 if group.is_best else faint(count)
+            lines = [list(zip(one.steps, one.values, strict=True)) for one in group.curves]
+            width = 2 if group.is_best else 1
+            axes.add_collection(
+                LineCollection(lines, colors=group.colour, linewidths=width, alpha=see_through)
+            )
+            steps = [one.steps[-1] for one in group.curves]
+            values = [one.values[-1] for one in group.curves]
             marker = "x" if group.name == "pruned" else "."
-            axes.scatter(*zip(*ends, strict=True), s=18, c=group.colour, marker=marker,
-                         alpha=1 if is_best else faint(count), linewidths=1)  # fmt: skip
+            ends = axes.scatter(steps, values, s=18, c=group.colour, marker=marker, linewidths=1)
+            ends.set_alpha(see_through)
             handles.append(Line2D([], [], color=group.colour, marker=marker, label=group.name))
         axes.autoscale_view()
         axes.set_title(_title(case, count), loc="left")
@@ -107,12 +113,8 @@ def draw_progress(case: FigureCase) -> Figure:
         axes.set_ylabel(case.metric.label)
         tidy(axes)
         count_from(axes.xaxis)
-        values = _values(groups)
-        if is_wide(values):
-            take_log(axes, y=True)
-        elif (edges := limits(values, case.metric.sign)) is not None:
-            axes.set_ylim(edges)
-        axes.legend(handles=handles, loc="best", framealpha=0.9)
+        _scale(axes, _values(groups), case.metric.sign)
+        figure.legend(handles=handles, loc="outside lower right", ncols=5, frameon=False)
     return figure
 
 
@@ -120,11 +122,10 @@ def show_progress(case: FigureCase) -> Interactive:
     """Draw the same with Plotly, all curves of a state as one line with gaps."""
     from plotly import graph_objects as plotly
 
-    groups = _groups(case)
+    groups = curves_by_state(case)
     count = sum(len(group.curves) for group in groups)
     figure = plotly.Figure()
     for group in groups:
-        is_best = group.name.startswith("best")
         steps: list[int | None] = []
         values: list[float | None] = []
         numbers: list[int | None] = []
@@ -140,8 +141,8 @@ def show_progress(case: FigureCase) -> Interactive:
                 hovertemplate="trial %{customdata}, step %{x}: %{y:.5g}<extra></extra>",
                 mode="lines",
                 name=group.name,
-                line={"color": group.colour, "width": 2.5 if is_best else 1},
-                opacity=1 if is_best else max(faint(count), 0.35),
+                line={"color": group.colour, "width": 2.5 if group.is_best else 1},
+                opacity=1 if group.is_best else max(faint(count), 0.35),
             )
         )
     style(figure, _title(case, count), xaxis_title=STEP, yaxis_title=case.metric.label)
@@ -154,10 +155,22 @@ def show_progress(case: FigureCase) -> Interactive:
     return figure
 
 
-def _groups(case: FigureCase) -> list[Group]:
-    """Return the curves by state, those that hide the others last, and only states that occur."""
+def _scale(axes: Axes, values: Sequence[float], sign: float) -> None:
+    if is_wide(values):
+        take_log(axes, y=True)
+    elif (edges := limits(values, sign)) is not None:
+        axes.set_ylim(edges)
+
+
+def curves_by_state(case: FigureCase, *, most: int = MOST_CURVES) -> list[Group]:
+    """Return the curves by state, those that hide the others last, and only states that occur.
+
+    Args:
+        case: The study.
+        most: How many curves at most, evenly spread over the study, with the best one.
+    """
     reported = [one for one in case.trials if one.intermediate_values]
-    shown = _thinned(reported, case.best)
+    shown = _thinned(reported, case.best, most)
     states = (
         ("failed", GREY, TrialState.FAIL),
         ("pruned", ORANGE, TrialState.PRUNED),
@@ -186,11 +199,11 @@ def _curve(trial: FrozenTrial) -> list[Curve]:
     return [Curve(number=trial.number, steps=steps, values=values)]
 
 
-def _thinned(trials: Sequence[FrozenTrial], best: int | None) -> list[FrozenTrial]:
+def _thinned(trials: Sequence[FrozenTrial], best: int | None, most: int) -> list[FrozenTrial]:
     """Return at most so many trials, evenly spread over the study, with the best one."""
-    if len(trials) <= MOST_CURVES:
+    if len(trials) <= most:
         return list(trials)
-    places = np.unique(np.linspace(0, len(trials) - 1, MOST_CURVES).round().astype(int))
+    places = np.unique(np.linspace(0, len(trials) - 1, most - 1).round().astype(int))
     kept = {int(place) for place in places}
     return [t for i, t in enumerate(trials) if i in kept or t.number == best]
 

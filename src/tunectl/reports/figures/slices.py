@@ -11,6 +11,7 @@ from tunectl.reports.figures.case import FigureCase
 from tunectl.reports.figures.look import (
     ORANGE,
     SCALE,
+    count_from,
     drawing,
     faint,
     is_wide,
@@ -61,7 +62,7 @@ def draw_slice(case: FigureCase) -> Figure:
         _scale(grid[0][0], case)
         figure.suptitle(_title(case), x=0.01, ha="left", fontsize=12)
         bar = figure.colorbar(points, ax=grid, label="trial (complete)", aspect=40, pad=0.01)
-        bar.ax.yaxis.get_major_locator().set_params(integer=True)
+        count_from(bar.ax.yaxis)
         if case.pruned:
             handles = [figure.axes[0].collections[-1]]
             figure.legend(handles, ["pruned, last value"], loc="upper right", frameon=False)

@@ -9,9 +9,9 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib import dates
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from optuna.trial import FrozenTrial
@@ -22,11 +22,17 @@ from tunectl.studies.claimant import worker_of
 from tunectl.studies.ranking import STATE_NAMES
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from plotly.graph_objects import Figure as Interactive
 
 TITLE = "Who ran which trial"
-MOST_NUMBERED = 40
-UNKNOWN = "worker unknown"
+MOST_NUMBERED, MOST_EDGED = 40, 300
+UNKNOWN = "not known"
+TIME_FORMATS: Any = {
+    "formats": ["%Y", "%b %d", "%b %d", "%H:%M", "%H:%M", "%H:%M:%S"],
+    "zero_formats": ["", "%Y", "%b %d", "%b %d", "%H:%M", "%H:%M:%S"],
+    "offset_formats": ["", "%Y", "%Y", "%Y-%m-%d", "%Y-%m-%d", "%Y-%m-%d"],
+}
 Span = tuple[dt.datetime, dt.datetime]
 
 
@@ -73,27 +79,12 @@ def draw_timeline(case: FigureCase) -> Figure:
     with drawing():
         figure = new_figure(10, 1.7 + 0.42 * len(timeline.lanes))
         axes = figure.subplots()
-        edge = 0.6 if len(timeline.bars) <= 300 else 0
-        for state in _states(timeline):
-            bars = [bar for bar in timeline.bars if bar.state == state]
-            starts = date2num([bar.start for bar in bars])
-            widths = date2num([bar.end for bar in bars]) - starts
-            axes.barh(
-                [bar.lane for bar in bars], widths, left=starts, height=0.78,
-                color=STATE_COLOURS[state], edgecolor="white", linewidth=edge,
-            )  # fmt: skip
-        if len(timeline.bars) <= MOST_NUMBERED:
-            for bar in timeline.bars:
-                middle = bar.start + (bar.end - bar.start) / 2
-                axes.text(
-                    float(date2num(middle)), bar.lane, str(bar.number), color="white",
-                    fontsize=8, ha="center", va="center", clip_on=True,
-                )  # fmt: skip
+        _draw_bars(axes, timeline)
         axes.set_yticks(range(len(timeline.lanes)), timeline.lanes)
         axes.set_ylim(len(timeline.lanes) - 0.45, -0.55)
-        locator = AutoDateLocator(minticks=3, maxticks=9)
+        locator: Any = dates.AutoDateLocator(minticks=3, maxticks=9)  # type: ignore[no-untyped-call]
         axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, **TIME_FORMATS))  # type: ignore[no-untyped-call]
         axes.set_xlabel("local time")
         axes.set_title(f"{TITLE}: {case.name}", loc="left")
         tidy(axes)
@@ -109,7 +100,7 @@ def show_timeline(case: FigureCase) -> Interactive:
 
     timeline = timeline_of(case)
     figure = plotly.Figure()
-    edge = 0.5 if len(timeline.bars) <= 300 else 0
+    edge = 0.5 if len(timeline.bars) <= MOST_EDGED else 0
     for state in _states(timeline):
         bars = [bar for bar in timeline.bars if bar.state == state]
         figure.add_trace(
@@ -159,8 +150,29 @@ def timeline_of(case: FigureCase) -> Timeline:
             lane = len(lanes) + places[name]
             bars += [_bar(trial, lane, now) for trial in trials]
         word = shorten(host, 24)
-        lanes += [f"{word} {i + 1}" if count > 1 else word for i in range(count)]
+        lanes += [f"{word}, worker {i + 1}" if count > 1 else word for i in range(count)]
     return Timeline(bars=sorted(bars, key=lambda bar: bar.number), lanes=lanes)
+
+
+def _draw_bars(axes: Axes, timeline: Timeline) -> None:
+    edge = 0.6 if len(timeline.bars) <= MOST_EDGED else 0
+    for state in _states(timeline):
+        bars = [bar for bar in timeline.bars if bar.state == state]
+        starts = _days(bar.start for bar in bars)
+        axes.barh(
+            [bar.lane for bar in bars],
+            [end - start for start, end in zip(starts, _days(b.end for b in bars), strict=True)],
+            left=starts, height=0.78, color=STATE_COLOURS[state], edgecolor="white", linewidth=edge,
+        )  # fmt: skip
+    for bar in timeline.bars if len(timeline.bars) <= MOST_NUMBERED else ():
+        (middle,) = _days([bar.start + (bar.end - bar.start) / 2])
+        place: Any = {"ha": "center", "va": "center", "clip_on": True}
+        axes.text(middle, bar.lane, str(bar.number), color="white", fontsize=8, **place)
+
+
+def _days(moments: Iterable[dt.datetime]) -> list[float]:
+    """Return moments as Matplotlib counts time."""
+    return [float(day) for day in dates.date2num(list(moments))]  # type: ignore[no-untyped-call]
 
 
 def _bar(trial: FrozenTrial, lane: int, now: dt.datetime) -> Bar:
