@@ -20,6 +20,7 @@ from tunectl.reports.figures import (
     timeline,
 )
 from tunectl.reports.figures.case import FigureCase
+from tunectl.reports.figures.look import drawing
 from tunectl.reports.figures.names import KindName
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ class Kind:
         scope: Whether it shows a study, one of its metrics (so that a study of two metrics has
             two) or a single trial.
         lack: Says what is missing for drawing it, None where nothing is.
-        static: Draws it with Matplotlib; only where nothing is missing.
-        interactive: Draws it with Plotly; likewise.
+        draw: Draws it with Matplotlib; see `static`.
+        show: Draws it with Plotly; see `interactive`.
     """
 
     name: KindName
@@ -46,8 +47,21 @@ class Kind:
     reading: str
     scope: Literal["study", "metric", "trial"]
     lack: Callable[[FigureCase], str | None]
-    static: Callable[[FigureCase], Figure]
-    interactive: Callable[[FigureCase], Interactive]
+    draw: Callable[[FigureCase], Figure]
+    show: Callable[[FigureCase], Interactive]
+
+    def static(self, case: FigureCase) -> Figure:
+        """Return the figure drawn with Matplotlib; only where nothing is missing for it.
+
+        It belongs to nobody, pyplot neither, and is saved within `look.drawing`.
+        """
+        with drawing():
+            return self.draw(case)
+
+    def interactive(self, case: FigureCase) -> Interactive:
+        """Return the figure drawn with Plotly; only where nothing is missing for it."""
+        with drawing():
+            return self.show(case)
 
 
 KINDS: tuple[Kind, ...] = (
@@ -58,8 +72,8 @@ KINDS: tuple[Kind, ...] = (
         "has been level for long, more trials will hardly help.",
         scope="metric",
         lack=history.lack_of_history,
-        static=history.draw_history,
-        interactive=history.show_history,
+        draw=history.draw_history,
+        show=history.show_history,
     ),
     Kind(
         name=KindName.IMPORTANCES,
@@ -68,8 +82,8 @@ KINDS: tuple[Kind, ...] = (
         "among the best; a rough guide with fewer than some fifty trials.",
         scope="metric",
         lack=importances.lack_of_importances,
-        static=importances.draw_importances,
-        interactive=importances.show_importances,
+        draw=importances.draw_importances,
+        show=importances.show_importances,
     ),
     Kind(
         name=KindName.PARALLEL,
@@ -78,8 +92,8 @@ KINDS: tuple[Kind, ...] = (
         "an axis, good trials agree on that parameter.",
         scope="metric",
         lack=slices.lack_of_slice,
-        static=parallel.draw_parallel,
-        interactive=parallel.show_parallel,
+        draw=parallel.draw_parallel,
+        show=parallel.show_parallel,
     ),
     Kind(
         name=KindName.SLICE,
@@ -88,8 +102,8 @@ KINDS: tuple[Kind, ...] = (
         "points shows where good values lie, and yellow points are the latest trials.",
         scope="metric",
         lack=slices.lack_of_slice,
-        static=slices.draw_slice,
-        interactive=slices.show_slice,
+        draw=slices.draw_slice,
+        show=slices.show_slice,
     ),
     Kind(
         name=KindName.CONTOUR,
@@ -98,8 +112,8 @@ KINDS: tuple[Kind, ...] = (
         "where there are points.",
         scope="metric",
         lack=pairs.lack_of_contour,
-        static=pairs.draw_contour,
-        interactive=pairs.show_contour,
+        draw=pairs.draw_contour,
+        show=pairs.show_contour,
     ),
     Kind(
         name=KindName.RANK,
@@ -108,8 +122,8 @@ KINDS: tuple[Kind, ...] = (
         "hide how the others differ.",
         scope="metric",
         lack=pairs.lack_of_pairs,
-        static=pairs.draw_rank,
-        interactive=pairs.show_rank,
+        draw=pairs.draw_rank,
+        show=pairs.show_rank,
     ),
     Kind(
         name=KindName.INTERMEDIATE,
@@ -118,8 +132,8 @@ KINDS: tuple[Kind, ...] = (
         "and none of them should have been on its way below the black one.",
         scope="study",
         lack=progress.lack_of_progress,
-        static=progress.draw_progress,
-        interactive=progress.show_progress,
+        draw=progress.draw_progress,
+        show=progress.show_progress,
     ),
     Kind(
         name=KindName.EDF,
@@ -128,8 +142,8 @@ KINDS: tuple[Kind, ...] = (
         "two studies the one whose line rises first is the better one.",
         scope="metric",
         lack=history.lack_of_edf,
-        static=history.draw_edf,
-        interactive=history.show_edf,
+        draw=history.draw_edf,
+        show=history.show_edf,
     ),
     Kind(
         name=KindName.TIMELINE,
@@ -138,8 +152,8 @@ KINDS: tuple[Kind, ...] = (
         "had nothing to do or the study was not running.",
         scope="study",
         lack=timeline.lack_of_timeline,
-        static=timeline.draw_timeline,
-        interactive=timeline.show_timeline,
+        draw=timeline.draw_timeline,
+        show=timeline.show_timeline,
     ),
     Kind(
         name=KindName.PARETO,
@@ -148,8 +162,8 @@ KINDS: tuple[Kind, ...] = (
         "at least as good in all metrics.",
         scope="study",
         lack=pareto.lack_of_front,
-        static=pareto.draw_front,
-        interactive=pareto.show_front,
+        draw=pareto.draw_front,
+        show=pareto.show_front,
     ),
     Kind(
         name=KindName.LEARNING_CURVES,
@@ -158,8 +172,8 @@ KINDS: tuple[Kind, ...] = (
         "falls has begun to overfit, and the dashed line is the epoch that was kept.",
         scope="trial",
         lack=of_trial.lack_of_curves,
-        static=of_trial.draw_curves,
-        interactive=of_trial.show_curves,
+        draw=of_trial.draw_curves,
+        show=of_trial.show_curves,
     ),
     Kind(
         name=KindName.PREDICTED,
@@ -168,8 +182,8 @@ KINDS: tuple[Kind, ...] = (
         "the test split is exact.",
         scope="trial",
         lack=of_trial.lack_of_predictions,
-        static=of_trial.draw_predicted,
-        interactive=of_trial.show_predicted,
+        draw=of_trial.draw_predicted,
+        show=of_trial.show_predicted,
     ),
     Kind(
         name=KindName.RESIDUALS,
@@ -178,7 +192,7 @@ KINDS: tuple[Kind, ...] = (
         "is wrong in a regular way, which R² alone hides.",
         scope="trial",
         lack=of_trial.lack_of_predictions,
-        static=of_trial.draw_residuals,
-        interactive=of_trial.show_residuals,
+        draw=of_trial.draw_residuals,
+        show=of_trial.show_residuals,
     ),
 )
