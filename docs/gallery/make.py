@@ -1,0 +1,63 @@
+"""Make the figures of docs/figures.md: real studies on the demonstration data, about three minutes.
+
+It does what a user does, with the installed command, in a folder that is thrown away.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+FIGURES = HERE.parent / "figures"
+TUNECTL = Path(sys.executable).with_name("tunectl")
+QUICK = (
+    "--device",
+    "cpu",
+    "--workers",
+    "2",
+    "mlflow.enabled=false",
+    "runtime.threads_per_worker=1",
+)
+RANDOM = (
+    "--study",
+    "random",
+    "study.sampler={name: RandomSampler, kwargs: {}}",
+    "--n-trials",
+    "15",
+)
+COSTLY = ("--study", "costs", "study.metric=[val_mse,n_parameters]", "--n-trials", "15")
+
+
+def main() -> None:
+    """Run the studies and write the figures anew."""
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder)
+        tunectl(project, "init")
+        (project / "params.yaml").unlink()
+        shutil.copy(HERE / "optuna_params.yaml", project)
+        tunectl(project, "demo")
+        tunectl(project, "tune", *QUICK)
+        tunectl(project, "tune", *QUICK, *RANDOM)
+        tunectl(project, "tune", *QUICK, *COSTLY)
+        drawn = project / "drawn"
+        tunectl(project, "plots", "--compare", "random", "--out", drawn)
+        tunectl(project, "plots", "--study", "costs", "--only", "pareto", "--out", drawn)
+        shutil.rmtree(FIGURES, ignore_errors=True)
+        FIGURES.mkdir()
+        for file in drawn.rglob("*.png"):
+            shutil.copy(file, FIGURES / file.name)
+
+
+def tunectl(project: Path, *arguments: str | Path) -> None:
+    """Run a command in the project; what it says goes where this program's words go."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([TUNECTL, "-C", project, *arguments], env=environment, check=True)
+
+
+if __name__ == "__main__":
+    main()
