@@ -43,10 +43,17 @@ def mark(axes: Axes, case: FigureCase, parameter: str, side: Literal["x", "y"]) 
     set_limits(-0.5, len(choices) - 0.5)
 
 
-def marked(case: FigureCase, parameter: str) -> Mapping[str, Any]:
-    """Return what gives one of Plotly's axes a parameter's scale and its choices."""
+def marked(case: FigureCase, parameter: str, most: int = 9) -> Mapping[str, Any]:
+    """Return what gives one of Plotly's axes a parameter's scale and its choices.
+
+    Args:
+        case: The study.
+        parameter: The parameter.
+        most: How many numbers at most on a logarithmic axis.
+    """
     if case.is_numeric(parameter):
-        return log_axis() if case.is_log(parameter) else {}
+        values = [trial.params[parameter] for trial in case.complete if parameter in trial.params]
+        return log_axis(values, most) if case.is_log(parameter) else {}
     choices = case.choices(parameter)
     return {
         "tickvals": list(range(len(choices))),

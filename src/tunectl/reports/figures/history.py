@@ -77,7 +77,7 @@ def show_history(case: FigureCase) -> Interactive:
 
     with drawing():
         figure = plot_optimization_history(case.study, target_name=case.metric.name)
-    figure.update_traces(marker={"color": BLUE}, selector={"mode": "markers"})
+    figure.update_traces(marker={"color": BLUE}, name="complete", selector={"mode": "markers"})
     figure.update_traces(
         line={"color": BLACK, "shape": "hv"}, name="best so far", selector={"mode": "lines"}
     )

@@ -43,6 +43,7 @@ SCALE = "viridis"
 GRID, FRAME = "#e3e3e3", "#b5b5b5"
 FONT = "DejaVu Sans, Verdana, Helvetica, Arial, sans-serif"
 Size = tuple[float, float]
+LOG_STEPS = ((1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 5), (1, 3), (1,))
 WIDE = 30.0
 """How many times the smallest of positive values the largest is where a log axis is better."""
 
@@ -209,15 +210,40 @@ def style(figure: Interactive, title: str, *, height: int = 480, **layout: Any) 
         legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"},
     )
     figure.update_layout(**layout)
+    figure.update_xaxes(zeroline=False)
+    figure.update_yaxes(zeroline=False)
     return figure
 
 
-def log_axis(values: Sequence[float] | None = None) -> Mapping[str, Any]:
+def log_axis(values: Sequence[float], most: int = 9) -> Mapping[str, Any]:
     """Return what makes an axis of Plotly logarithmic, with plain numbers.
 
     Args:
-        values: What stands on it: where they span little, more of the numbers between powers of
-            ten are shown.
+        values: What stands on it; the positive ones count.
+        most: How many numbers at most.
     """
-    few = values is not None and len(values) > 0 and max(values) / min(values) < 1000
-    return {"type": "log", "dtick": "D2" if few else 1, "exponentformat": "power"}
+    positive = [value for value in values if value > 0]
+    ticks = log_ticks(min(positive), max(positive), most) if positive else []
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
+
+
+def log_ticks(low: float, high: float, most: int) -> list[float]:
+    """Return round numbers from `low` to `high` for a logarithmic axis.
+
+    Args:
+        low: Greater than 0.
+        high: At least `low`.
+        most: How many at most, as far as powers of ten allow it.
+    """
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    found: list[float] = []
+    for steps in LOG_STEPS:
+        every = [step * _power_of_ten(power) for power in range(first, last + 1) for step in steps]
+        found = [one for one in every if low * 0.999 <= one <= high * 1.001]
+        if len(found) <= most:
+            return found
+    return found[:: -(-len(found) // most)]
+
+
+def _power_of_ten(power: int) -> float:
+    return 10.0 ** min(power, 307)  # the next one times 8 is no float

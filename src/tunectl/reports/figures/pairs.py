@@ -68,7 +68,7 @@ def draw_contour(case: FigureCase) -> Figure:
         figure = borrow(plot_contour, study, params=_pair(case), target_name=name, size=(8.5, 5.6))
         axes = figure.axes[0]
         axes.set_title("")
-        axes.set_title(f"{CONTOUR_TITLE}: {case.name}", loc="left")
+        axes.set_title(f"{CONTOUR_TITLE}: {case.name}", loc="left", fontsize=12)
         axes.grid(visible=False)
         size = marker_size(len(case.complete)) * 0.6
         for points in axes.collections[2:]:
@@ -87,6 +87,13 @@ def show_contour(case: FigureCase) -> Interactive:
         marker={"size": math.sqrt(marker_size(len(case.complete))), "line": {"width": 0.5}},
         selector={"type": "scatter"},
     )
+    # Optuna sorts the two by name; its axes of choices have no numbers to be marked.
+    for label, update in zip(
+        sorted(_pair(case)), (figure.update_xaxes, figure.update_yaxes), strict=True
+    ):
+        (parameter,) = [name for name in case.common[:2] if case.labels[name] == label]
+        if case.is_numeric(parameter):
+            update(marked(case, parameter))
     return style(figure, CONTOUR_TITLE, height=560)
 
 
@@ -121,7 +128,7 @@ def show_rank(case: FigureCase) -> Interactive:
     for column, (x, y) in enumerate(pairs, start=1):
         for trace in _rank_traces(case, x, y, is_first=column == 1):
             figure.add_trace(trace, row=1, col=column)
-        figure.update_xaxes(marked(case, x), title_text=case.labels[x], row=1, col=column)
+        figure.update_xaxes(marked(case, x, 4), title_text=case.labels[x], row=1, col=column)
         figure.update_yaxes(
             marked(case, y), title_text=case.labels[y], title_standoff=2, row=1, col=column
         )

@@ -16,7 +16,7 @@ import matplotlib
 import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from tunectl.reports.figures.case import FigureCase, shorten
 from tunectl.reports.figures.look import (
@@ -26,6 +26,7 @@ from tunectl.reports.figures.look import (
     faint,
     is_wide,
     limits,
+    log_ticks,
     new_figure,
     style,
 )
@@ -207,8 +208,7 @@ def _place(value: float, low: float, high: float, is_log: bool) -> float:
 def _ticks(low: float, high: float, is_log: bool) -> list[float]:
     if low == high:
         return [low]
-    locator = LogLocator(numticks=6) if is_log else MaxNLocator(5)
-    found = locator.tick_values(low, high)
+    found = log_ticks(low, high, 6) if is_log else MaxNLocator(5).tick_values(low, high)
     inside = [float(one) for one in found if low <= one <= high]
     return inside if len(inside) > 1 else [low, high]
 

@@ -160,6 +160,7 @@ def _scale(axes: Axes, values: Sequence[float], sign: float) -> None:
         take_log(axes, y=True)
     elif (edges := limits(values, sign)) is not None:
         axes.set_ylim(edges)
+        axes.set_ylabel(f"{axes.get_ylabel()}\n(far worse values not shown)")
 
 
 def curves_by_state(case: FigureCase, *, most: int = MOST_CURVES) -> list[Group]:

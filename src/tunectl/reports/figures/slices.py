@@ -79,13 +79,13 @@ def show_slice(case: FigureCase) -> Interactive:
     titles = [case.labels[name] for name in shown]
     gap = 0.3 / rows if rows > 1 else 0
     figure = make_subplots(
-        rows=rows, cols=columns, shared_yaxes=True, subplot_titles=titles, vertical_spacing=gap
+        rows=rows, cols=columns, shared_yaxes="all", subplot_titles=titles, vertical_spacing=gap
     )
     for index, parameter in enumerate(shown):
         place = {"row": index // columns + 1, "col": index % columns + 1}
         for trace in _traces(case, parameter, is_first=index == 0):
             figure.add_trace(trace, **place)
-        figure.update_xaxes(marked(case, parameter), **place)
+        figure.update_xaxes(marked(case, parameter, 3), **place)
     style(figure, _title(case), height=130 + 240 * rows)
     figure.update_annotations(font_size=11)
     figure.update_yaxes(title_text=case.metric.name, col=1)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure as Interactive
 
 TITLE = "Who ran which trial"
-MOST_NUMBERED, MOST_EDGED = 40, 300
+NARROWEST_NUMBERED, MOST_EDGED = 0.02, 300
 UNKNOWN = "not known"
 TIME_FORMATS: Any = {
     "formats": ["%Y", "%b %d", "%b %d", "%H:%M", "%H:%M", "%H:%M:%S"],
@@ -164,10 +164,17 @@ def _draw_bars(axes: Axes, timeline: Timeline) -> None:
             [end - start for start, end in zip(starts, _days(b.end for b in bars), strict=True)],
             left=starts, height=0.78, color=STATE_COLOURS[state], edgecolor="white", linewidth=edge,
         )  # fmt: skip
-    for bar in timeline.bars if len(timeline.bars) <= MOST_NUMBERED else ():
+    room = NARROWEST_NUMBERED * (max(b.end for b in timeline.bars) - _start(timeline))
+    for bar in timeline.bars:
+        if bar.end - bar.start < room:
+            continue
         (middle,) = _days([bar.start + (bar.end - bar.start) / 2])
         place: Any = {"ha": "center", "va": "center", "clip_on": True}
         axes.text(middle, bar.lane, str(bar.number), color="white", fontsize=8, **place)
+
+
+def _start(timeline: Timeline) -> dt.datetime:
+    return min(bar.start for bar in timeline.bars)
 
 
 def _days(moments: Iterable[dt.datetime]) -> list[float]:

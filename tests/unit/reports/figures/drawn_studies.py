@@ -7,7 +7,7 @@ import math
 import random
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.distributions import (
@@ -26,6 +26,9 @@ SPACE: Mapping[str, BaseDistribution] = {
     "model.use_residual": CategoricalDistribution((True, False)),
 }
 WEIGHT, IS_WEIGHTED = "training.weight_target_0", "training.use_weighted_loss"
+
+
+Direction = Literal["minimize", "maximize"]
 
 
 def draw(distribution: BaseDistribution, chance: random.Random) -> Any:
@@ -83,7 +86,7 @@ def make_trial(
 def make_study(
     trials: Sequence[FrozenTrial],
     *,
-    directions: Sequence[str] = ("minimize",),
+    directions: Sequence[Direction] = ("minimize",),
     metrics: Sequence[str] = ("val_mse",),
     name: str = "drawn",
 ) -> optuna.Study:
@@ -109,6 +112,9 @@ def ordinary(count: int, **more: Any) -> list[FrozenTrial]:
             done = {"values": [value], "curve": curve}
             trials.append(make_trial(number, pid=100 + number % 2, **done, **more))  # type: ignore[arg-type]
     return trials
+
+
+_BOTH_WAYS: tuple[Direction, ...] = ("minimize", "maximize")
 
 
 def _failed(count: int) -> list[FrozenTrial]:
@@ -193,7 +199,7 @@ def studies() -> dict[str, optuna.Study]:
     for count in (2, 4):
         found[f"{count} metrics"] = make_study(
             _several(15, count),
-            directions=["minimize", "maximize"] * (count // 2),
+            directions=_BOTH_WAYS * (count // 2),
             metrics=[f"metric {one}" for one in range(count)],
         )
     return found
