@@ -92,16 +92,10 @@ def learning_curves(
         bottom.xaxis.get_major_locator().set_params(integer=True)
     if best_epoch is not None:
         axes[-1][0].legend(loc="best", fontsize=9)
-    height = figure.get_figheight()
-    figure.subplots_adjust(
-        left=0.08,
-        right=0.98,
-        top=1 - (0.38 if title is None else 0.7) / height,
-        bottom=0.58 / height,
-        wspace=0.24,
-        hspace=0.1,
-    )
     _set_title(figure, title)
+    height = figure.get_figheight()
+    top, bottom = 1 - (0.38 if title is None else 0.7) / height, 0.58 / height
+    figure.subplots_adjust(left=0.08, right=0.98, top=top, bottom=bottom, wspace=0.24, hspace=0.1)
     return figure
 
 

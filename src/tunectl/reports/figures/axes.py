@@ -39,6 +39,8 @@ def mark(axes: Axes, case: FigureCase, parameter: str, side: Literal["x", "y"]) 
     axis.set_ticks(places, [shorten(choices[place], LONGEST_CHOICE) for place in places])
     if side == "x" and len(places) > FEW_CHOICES:
         axis.set_tick_params(rotation=30)
+        for label in axis.get_ticklabels():
+            label.set_horizontalalignment("right")
     set_limits = axes.set_xlim if side == "x" else axes.set_ylim
     set_limits(-0.5, len(choices) - 0.5)
 

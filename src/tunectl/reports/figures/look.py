@@ -219,10 +219,10 @@ def log_axis(values: Sequence[float], most: int = 9) -> Mapping[str, Any]:
     """Return what makes an axis of Plotly logarithmic, with plain numbers.
 
     Args:
-        values: What stands on it; the positive ones count.
+        values: What stands on it; the positive and finite ones count.
         most: How many numbers at most.
     """
-    positive = [value for value in values if value > 0]
+    positive = [value for value in values if 0 < value < math.inf]
     ticks = log_ticks(min(positive), max(positive), most) if positive else []
     return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
 

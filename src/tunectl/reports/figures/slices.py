@@ -50,7 +50,8 @@ def draw_slice(case: FigureCase) -> Figure:
     columns = min(COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
     with drawing():
-        figure = new_figure(2.9 * columns + 1.2, 2.6 * rows + 0.6)
+        width, height = (2.9 * columns, 2.6 * rows) if columns > 1 else (6.0, 3.8)
+        figure = new_figure(width + 1.2, height + 0.6)
         grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
         points: Any = None
         for axes, parameter in zip(grid.flat, shown, strict=False):
