@@ -18,6 +18,7 @@ from tunectl import __version__
 from tunectl.cli import (
     doctor,
     mirror,
+    plots,
     predict,
     results,
     study,
@@ -85,6 +86,7 @@ worker.register(app)
 results.register(app)
 doctor.register(app)
 predict.register(app)
+plots.register(app)
 study_changes.register(study.app)
 study_files.register(study.app)
 app.add_typer(study.app, name="study")
