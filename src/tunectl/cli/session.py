@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from tunectl.config.load import Loaded
     from tunectl.config.schema import Settings, Surroundings
     from tunectl.config.section import Section
+    from tunectl.reports.insights import Insights
+
+# Who claims a trial meanwhile may take longer; whether trials are interrupted is not looked for.
+CLAIMS_PATIENCE_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +218,22 @@ def load_chosen(store: Store, name: str | None) -> optuna.Study:
 
     with storage_errors(store.url):
         return load_study(store.storage, choose_study(store, name))
+
+
+def insights_of(store: Store, study: optuna.Study) -> Insights:
+    """Return what a study has taught so far.
+
+    Raises:
+        StorageError: the database cannot be read.
+    """
+    from tunectl.reports.insights import look_into
+    from tunectl.studies.claim_lock import claim_lock
+    from tunectl.studies.storage import storage_errors
+
+    folder = store.tree.study(study.study_name)
+    claims = claim_lock(store.url, study.study_name, folder, CLAIMS_PATIENCE_S)
+    with storage_errors(store.url):
+        return look_into(study, store.project, claims)
 
 
 def find_trial(study: optuna.Study, number: int) -> FrozenTrial:

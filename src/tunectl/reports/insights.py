@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import optuna
@@ -41,6 +41,11 @@ class Insights:
     effort: Effort
     running: Sequence[RunningNow]
     budget: int | None
+
+    def aged(self, seconds: float) -> Insights:
+        """Return the same so many seconds later, as far as nothing has happened but time."""
+        running = [replace(one, spent_s=one.spent_s + seconds) for one in self.running]
+        return replace(self, running=running)
 
 
 def look_into(study: optuna.Study, project: Path, claims: Lock) -> Insights:
