@@ -76,7 +76,7 @@ def watch_view(
     Args: as `summary_view`, and
         height: Lines of the screen.
     """
-    views = [head_view(summary, insights, ascii_only=ascii_only), Text("")]
+    views: list[Any] = [head_view(summary, insights, ascii_only=ascii_only, brief=True), Text("")]
     best = summary.best
     if best is not None:
         title = Text("best  ", style="bold green")
@@ -86,17 +86,18 @@ def watch_view(
         views.append(Padding(Columns(map(Text, texts), padding=(0, 3)), (0, 0, 0, 2)))
         views.append(Text(""))
     views += _trials_view(summary, None, count=min(LAST, max(3, height - 24)))
-    return views + lessons_view(summary, insights, ascii_only=ascii_only)
+    most = min(MOST_IMPORTANCES, max(3, height - 20))
+    return views + lessons_view(summary, insights, ascii_only=ascii_only, most=most)
 
 
-def head_view(summary: StudySummary, insights: Insights, *, ascii_only: bool) -> Table:
+def head_view(
+    summary: StudySummary, insights: Insights, *, ascii_only: bool, brief: bool = False
+) -> Table:
     """Return what the study is, how far it is, what it has cost and what runs now."""
-    pairs: dict[str, Any] = {
-        "study": f"{summary.name} ({summary.goal})",
-        "storage": summary.storage,
-        "created": summary.created_at or "unknown",
-        "trials": _states(summary, insights.budget),
-    }
+    pairs: dict[str, Any] = {"study": f"{summary.name} ({summary.goal})"}
+    if not brief:
+        pairs |= {"storage": summary.storage, "created": summary.created_at or "unknown"}
+    pairs["trials"] = _states(summary, insights.budget)
     if insights.effort.n_ended:
         pairs["time"] = effort_text(insights.effort)
     histories = list(_history_lines(summary, insights, ascii_only=ascii_only))
@@ -108,7 +109,9 @@ def head_view(summary: StudySummary, insights: Insights, *, ascii_only: bool) ->
     return fields(pairs)
 
 
-def lessons_view(summary: StudySummary, insights: Insights, *, ascii_only: bool) -> list[Any]:
+def lessons_view(
+    summary: StudySummary, insights: Insights, *, ascii_only: bool, most: int = MOST_IMPORTANCES
+) -> list[Any]:
     """Return which parameters matter, and which ranges look too narrow."""
     views: list[Any] = []
     for metric, found in zip(summary.metrics, insights.importances, strict=True):
@@ -117,7 +120,7 @@ def lessons_view(summary: StudySummary, insights: Insights, *, ascii_only: bool)
             title.append(f" for {metric}" if len(summary.metrics) > 1 else "")
             if found.is_rough:
                 title.append(f" (rough, from {found.n_trials} completed trials)", style="dim")
-            views += [title, importance_table(found, ascii_only=ascii_only), Text("")]
+            views += [title, importance_table(found, ascii_only=ascii_only, most=most), Text("")]
     if insights.near_bounds:
         views.append(Text("ranges that may be too narrow", style="bold yellow"))
         # The surest first: those that most of the best trials have in common.
@@ -152,13 +155,15 @@ def running_text(running: RunningNow, metric: str) -> Text:
     return Text(f"{line}, for {duration(running.spent_s)}", style="cyan")
 
 
-def importance_table(found: Importances, *, ascii_only: bool) -> Table:
+def importance_table(
+    found: Importances, *, ascii_only: bool, most: int = MOST_IMPORTANCES
+) -> Table:
     """Return a bar for each of the parameters that matter most."""
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
-    shown = list(found.shares.items())[:MOST_IMPORTANCES]
+    shown = list(found.shares.items())[:most]
     largest = shown[0][1]
     for name, share in shown:
         bar = ("#" if ascii_only else "█") * round(BAR_WIDTH * share / largest)
@@ -166,7 +171,7 @@ def importance_table(found: Importances, *, ascii_only: bool) -> Table:
         table.add_row(Text(label), Text(bar, style="cyan"), f"{100 * share:.0f} %")
     rest = len(found.shares) - len(shown)
     if rest:
-        left = sum(list(found.shares.values())[MOST_IMPORTANCES:])
+        left = sum(list(found.shares.values())[most:])
         table.add_row(Text(f"  and {rest} more", style="dim"), "", f"{100 * left:.0f} %")
     return table
 
