@@ -196,6 +196,7 @@ def test_what_cannot_be_watched_is_wrong_usage(
     assert words in result.said
 
 
+@pytest.mark.slow
 def test_tune_shows_how_far_each_trial_is_and_leaves_the_terminal_as_it_was(
     tmp_path: Path,
 ) -> None:

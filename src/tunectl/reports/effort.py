@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,9 @@ class Effort:
         used_s: Sum of the durations of all trials that have ended, in seconds.
         n_ended: How many those are.
         saved_s: Estimate of what the pruned trials would have taken besides, in seconds: the epochs
-            that they did not train, each at the trial's own pace.
+            that they did not train, each at the trial's own pace. Since reading data and starting
+            up count in a short trial as if they came with each epoch, the pace is no slower than
+            that of the slowest completed trial.
         epochs_saved: Those epochs.
         n_pruned: The trials that the pruner has ended, without those that diverged, ran out of time
             or broke a constraint.
@@ -52,12 +55,14 @@ def effort_of(trials: Sequence[FrozenTrial], settings: Settings | None = None) -
     ended = [trial for trial in trials if trial.state.is_finished()]
     pruned = [trial for trial in ended if _was_pruned(trial)]
     planned = planned_epochs(ended, settings)
+    paces_s = [_pace_s(trial) for trial in ended if trial.state == TrialState.COMPLETE]
+    slowest_s = max(filter(None, paces_s), default=math.inf)
     saved_s, epochs_saved = 0.0, 0
     for trial in pruned:
         trained = attributes.epochs_of(trial)
         left = max(0, (planned(trial) or 0) - trained)
         if trained and left:
-            saved_s += (duration_s(trial) or 0.0) / trained * left
+            saved_s += min(_pace_s(trial), slowest_s) * left
             epochs_saved += left
     return Effort(
         used_s=sum(duration_s(trial) or 0.0 for trial in ended),
@@ -86,6 +91,12 @@ def planned_epochs(
         return int(own) if isinstance(own, int | float) and own > 0 else None
 
     return planned
+
+
+def _pace_s(trial: FrozenTrial) -> float:
+    """Return the seconds that a trial took per epoch, 0 for one without epochs."""
+    trained = attributes.epochs_of(trial)
+    return (duration_s(trial) or 0.0) / trained if trained else 0.0
 
 
 def _was_pruned(trial: FrozenTrial) -> bool:
