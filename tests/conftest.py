@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,9 @@ from hypothesis import settings
 from postgresql_server import Server, running_server
 from tunectl.config.schema import Settings, Surroundings, TrainingRun
 from tunectl.config.search_schema import Search
+
+# Before PyTorch is loaded: two test processes with as many threads as cores wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # No test depends on speed, on a busy machine either.
 settings.register_profile("unhurried", deadline=None)

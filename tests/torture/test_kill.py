@@ -22,6 +22,8 @@ import torch
 KILLS = int(os.environ.get("TUNECTL_KILLS", "0"))
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT] if KILLS else [signal.SIGKILL]
 TRIALS = 12
+# Long enough that the study is not over before it has been struck so often.
+EPOCHS = (400, 1200) if KILLS else (40, 120)
 CONFIG = "mlflow: {enabled: false}\n"
 PARAMS = """\
 dataset: {source: npy, x_path: x.npy, t_path: t.npy, drop_channels: [], target_names: [a, b]}
@@ -36,7 +38,7 @@ study:
   pruner: {{name: MedianPruner, kwargs: {{n_startup_trials: 2, n_warmup_steps: 3}}}}
 params_to_tune:
   training.learning_rate: {{type: float, low: 1.0e-4, high: 1.0e-1, log: true}}
-  training.epochs: {{type: int, low: 40, high: 120}}
+  training.epochs: {{type: int, low: {EPOCHS[0]}, high: {EPOCHS[1]}}}
   model.dropout_rate: {{type: float, low: 0.0, high: 0.5}}
   model.use_residual: {{type: categorical, choices: [true, false]}}
 """
@@ -97,7 +99,7 @@ def _facts_of(folder: Path, trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = make_project(tmp_path_factory.mktemp("unbroken") / "project")
-    assert start(folder).wait(600) == 0
+    assert start(folder).wait(1200) == 0
     return facts(folder)
 
 
@@ -117,8 +119,9 @@ def test_a_study_that_is_killed_again_and_again_is_the_study_it_would_have_been(
         process.send_signal(number)
         assert process.wait(60) in (-9, 130, 143, -2, -15)
         kills += 1
-    assert start(folder).wait(600) == 0
+    assert start(folder).wait(1200) == 0
 
+    assert kills >= KILLS
     assert {one["state"] for one in unbroken} == {"COMPLETE", "PRUNED"}
     assert facts(folder) == unbroken
     assert "Traceback" not in (folder / "log.txt").read_text()

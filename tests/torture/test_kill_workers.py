@@ -22,23 +22,23 @@ from typing import Any, TypeVar
 import optuna
 import psutil
 import pytest
-from test_kill import KILLS, facts, make_project
+from test_kill import EPOCHS, KILLS, facts, make_project
 
 TUNECTL = str(Path(sys.executable).with_name("tunectl"))
 STRIKES = KILLS or 3
 TIMES = 10 if KILLS else 1
 T = TypeVar("T")
-SEARCH = """\
+SEARCH = f"""\
 study:
   name: torture
   n_trials: 12
   max_retries: 1000
-  sampler: {name: RandomSampler}
-  pruner: {name: ThresholdPruner, kwargs: {upper: 0.6, n_warmup_steps: 20}}
+  sampler: {{name: RandomSampler}}
+  pruner: {{name: ThresholdPruner, kwargs: {{upper: 0.6, n_warmup_steps: 20}}}}
 params_to_tune:
-  training.learning_rate: {type: float, low: 1.0e-4, high: 1.0e-1, log: true}
-  training.epochs: {type: int, low: 40, high: 120}
-  model.use_residual: {type: categorical, choices: [true, false]}
+  training.learning_rate: {{type: float, low: 1.0e-4, high: 1.0e-1, log: true}}
+  training.epochs: {{type: int, low: {EPOCHS[0]}, high: {EPOCHS[1]}}}
+  model.use_residual: {{type: categorical, choices: [true, false]}}
 """
 TINY = """\
 study: {name: torture, n_trials: 40, pruner: {name: NopPruner}, sampler: {name: RandomSampler}}
@@ -107,8 +107,12 @@ def strike(
         assert not psutil.wait_procs(workers, timeout=60)[1], "workers outlive their coordinator"
 
 
-def harry(folder: Path, target: str, number: int) -> None:
-    """Strike again and again, with the same line run again, until the study is done in spite."""
+def harry(folder: Path, target: str, number: int) -> int:
+    """Strike again and again, with the same line run again, until the study is done in spite.
+
+    Returns:
+        How often it was struck.
+    """
     chance = random.Random(f"{target} {number}")
     left = STRIKES
     while left > 0:
@@ -117,9 +121,10 @@ def harry(folder: Path, target: str, number: int) -> None:
                 time.sleep(chance.uniform(1.0, 5.0))
                 strike(process, target, number, chance)
                 left -= 1
-            if process.wait(600) == 0:
-                return
+            if process.wait(1200) == 0:
+                return STRIKES - left
             assert process.returncode in (-number, 130, 143)
+    return STRIKES
 
 
 CASES: list[Any] = [("worker", signal.SIGKILL)]
@@ -135,7 +140,7 @@ CASES += [
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = project(tmp_path_factory.mktemp("unbroken") / "project", SEARCH)
     with started(folder) as process:
-        assert process.wait(600) == 0
+        assert process.wait(1200) == 0
     return facts(folder)
 
 
@@ -145,9 +150,9 @@ def test_two_workers_killed_again_and_again_make_the_study_of_one_left_in_peace(
     tmp_path: Path, unbroken: list[dict[str, Any]], target: str, number: signal.Signals
 ) -> None:
     folder = project(tmp_path / "project", SEARCH)
-    harry(folder, target, number)
+    assert harry(folder, target, number) >= KILLS
     with started(folder, "--workers", "2") as process:
-        assert process.wait(600) == 0
+        assert process.wait(1200) == 0
 
     assert {one["state"] for one in unbroken} == {"COMPLETE", "PRUNED"}
     assert facts(folder) == unbroken
@@ -163,7 +168,7 @@ def test_four_processes_of_two_workers_make_exactly_the_trials_asked_for(
     with ExitStack() as stack:
         line = ("--workers", "2", "--until", "40")
         processes = [stack.enter_context(started(folder, *line)) for _ in range(4)]
-        assert [process.wait(600) for process in processes] == [0] * 4
+        assert [process.wait(1200) for process in processes] == [0] * 4
 
     trials = study_of(folder).get_trials()
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * 40

@@ -16,10 +16,12 @@ from rich.text import Text
 from tunectl.cli.board import Board
 from tunectl.cli.render import STATE_STYLES, duration, number
 from tunectl.running.events import (
+    AwaitedTrial,
     EpochEnded,
     Event,
     StudyStarted,
     TrialEnded,
+    TrialsAwaited,
     TrialStarted,
     WorkerLost,
 )
@@ -80,6 +82,8 @@ class LineProgress:
             self._done += 1
             line = Text(f"[{self._done}/{max(self._planned, self._done)}] ")
             self._say(line + ended_text(event, self._metric))
+        elif isinstance(event, TrialsAwaited):
+            self._say(awaited_text(event))
         elif isinstance(event, WorkerLost):
             self._say(lost_text(event))
 
@@ -120,6 +124,8 @@ class LiveProgress:
             self._console.print(adopted_text(event))
         elif isinstance(event, TrialEnded):
             self._console.print(ended_text(event, self._metric))
+        elif isinstance(event, TrialsAwaited):
+            self._console.print(awaited_text(event))
         elif isinstance(event, WorkerLost):
             self._console.print(lost_text(event))
 
@@ -158,3 +164,20 @@ def lost_text(event: WorkerLost) -> Text:
     """Return the line of a worker that is gone."""
     where = "" if event.number is None else f" in trial {event.number}"
     return Text(f"worker {event.worker} was lost{where}: {event.reason}", style="yellow")
+
+
+def awaited_text(event: TrialsAwaited) -> Text:
+    """Return a line for each trial of another call that has to end before this one can."""
+    return Text("\n").join(Text(_awaited_line(one)) for one in event.trials)
+
+
+def _awaited_line(trial: AwaitedTrial) -> str:
+    line = f"waiting for trial {trial.number}, which "
+    if trial.is_seen:
+        return line + "another process runs"
+    where = f"runs on {trial.host}" if trial.host else "another process runs"
+    if trial.silent_s is not None:
+        heard = f"was last heard of {duration(trial.silent_s)} ago"
+        return f"{line}{where} and {heard}; it is taken up if that goes on for some minutes"
+    way_out = f"if its worker is gone: tunectl trial release {trial.number}"
+    return f"{line}{where} as far as can be seen from here; {way_out}"

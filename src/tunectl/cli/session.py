@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -231,7 +232,15 @@ def insights_of(store: Store, study: optuna.Study) -> Insights:
     from tunectl.studies.storage import storage_errors
 
     folder = store.tree.study(study.study_name)
-    claims = claim_lock(store.url, study.study_name, folder, CLAIMS_PATIENCE_S)
+    # A file's lock has a patience; a server's is waited for until somebody says that it is enough.
+    since_s = time.monotonic()
+    claims = claim_lock(
+        store.url,
+        study.study_name,
+        folder,
+        CLAIMS_PATIENCE_S,
+        told=lambda: time.monotonic() - since_s > CLAIMS_PATIENCE_S,
+    )
     with storage_errors(store.url):
         return look_into(study, store.project, claims)
 

@@ -1,4 +1,4 @@
-"""`trial`: list, show, path, replay."""
+"""`trial`: list, show, path, replay, release."""
 
 from __future__ import annotations
 
@@ -166,6 +166,29 @@ def replay(
         show(*replay_view(result))
     if not result.same:
         raise typer.Exit(1)
+
+
+@app.command()
+def release(
+    context: typer.Context,
+    n: NumberArgument,
+    study: StudyOption = None,
+    storage: StorageOption = None,
+) -> None:
+    """Say that nobody runs a trial any more, so that the next tune takes it up.
+
+    For a worker on a machine or in a container that is gone, where its end cannot be seen from
+    here. A trial that is seen to run is left alone.
+    """
+    from tunectl.studies.claim_lock import claim_lock
+    from tunectl.studies.recovery import release as release_trial
+
+    store, frozen, name = _find(context, n, study, storage)
+    loaded = load_chosen(store, name)
+    with claim_lock(store.url, name, store.tree.study(name))():
+        standing = release_trial(loaded, frozen.number, store.project)
+    done = "is interrupted" if standing.is_interrupted else "is released"
+    emit(f"trial {n} of study {name} {done}: whoever runs the study next takes it up\n")
 
 
 @contextmanager

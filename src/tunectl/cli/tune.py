@@ -229,7 +229,7 @@ def run_trials(
         ]
         try:
             with stopping_gently() as told, display:
-                executor, settings = staff(settings, store.tree)
+                executor, settings = staff(settings, store.tree, told)
                 place = furnish(study, settings, store.tree, store.url, observers, told)
                 report = run_study(place, budget, timeout_s, executor)
         except BaseException as end:

@@ -189,7 +189,9 @@ class _Trial:
     def _predict_test(self, fitted: FitResult) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return predictions and truth (N_test, T) of the best epoch, in the targets' own units."""
         self.state.model.load_state_dict(fitted.best.weights)
-        outputs = evaluate(self.state.model, self.data, self.split.test, self.plan)
+        # Told to stop here, it goes on from its last checkpoint: this is used again, but only this.
+        check_stop = self.context.check_stop
+        outputs = evaluate(self.state.model, self.data, self.split.test, self.plan, check_stop)
         y_pred = self.data.to_own(outputs).astype(np.float32)
         if not np.isfinite(y_pred).all():
             raise DivergedError(

@@ -57,15 +57,16 @@ def look_into(study: optuna.Study, project: Path, claims: Lock) -> Insights:
         claims: The lock of the study's claims, which does not wait for ever; it is held for an
             instant where trials are running.
     """
-    trials = study.get_trials(deepcopy=False)
     settings = _settings_of(study)
+    running = running_now(study, project, claims, settings)
+    trials = study.get_trials(deepcopy=False)
     directions = directions_of(study)
     return Insights(
         histories=[history_of(trials, way, metric) for metric, way in enumerate(directions)],
         importances=[importances_of(trials, way, metric) for metric, way in enumerate(directions)],
         near_bounds=near_bounds(leaders_of(study), has_best=len(directions) == 1),
         effort=effort_of(trials, settings),
-        running=running_now(study, project, claims, settings),
+        running=running,
         budget=settings.search.study.n_trials if settings is not None else None,
     )
 

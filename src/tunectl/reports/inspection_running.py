@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from tunectl.reports.findings import Finding, Severity
 from tunectl.reports.running_now import look_at_running
 from tunectl.reports.study_case import StudyCase
-from tunectl.studies.claim_lock import LockBusyError
 from tunectl.studies.recovery import RunningTrial, Standing
+from tunectl.studies.server_lock import LockBusyError
 
 
 def inspect_running(case: StudyCase) -> Iterator[Finding]:

@@ -12,9 +12,10 @@ from optuna.trial import FrozenTrial, TrialState
 from tunectl.config.schema import Settings
 from tunectl.errors import StorageError
 from tunectl.reports.effort import planned_epochs
-from tunectl.studies.claim_lock import Lock, LockBusyError
+from tunectl.studies.claim_lock import Lock
 from tunectl.studies.claimant import claimant_of
 from tunectl.studies.recovery import RunningTrial, running_trials
+from tunectl.studies.server_lock import LockBusyError
 from tunectl.studies.times import spent_s
 
 

@@ -23,7 +23,7 @@ class RunReport:
 
     Args:
         ended: The trials that this call brought to an end, in that order.
-        timed_out: Whether the time ended it.
+        timed_out: Whether the time ended it before the budget was met.
         exhausted: Whether the sampler had no further point.
     """
 
@@ -65,9 +65,8 @@ def run_study(
     _announce(place, budget, executor.n_workers)
     exhausted = executor.run(place, budget)
     tally.check(stopped_early=should_stop())
-    return RunReport(
-        ended=tuple(tally.ended), timed_out=time.monotonic() >= deadline, exhausted=exhausted
-    )
+    is_over = time.monotonic() >= deadline and not _is_met(place, budget, len(tally.ended))
+    return RunReport(ended=tuple(tally.ended), timed_out=is_over, exhausted=exhausted)
 
 
 class Tally:
@@ -109,6 +108,14 @@ class Tally:
             )
         if not stopped_early and self.ended and all(one.state == "failed" for one in self.ended):
             raise NoTrialSucceededError(f"no trial succeeded\n{_reasons(self.ended)}")
+
+
+def _is_met(place: Workplace, budget: Budget, ended: int) -> bool:
+    """Whether a call has done all that it was to do."""
+    if budget.n_trials is not None:
+        return ended >= budget.n_trials
+    with storage_errors(place.storage_url):
+        return planned_trials(place.study, budget) == 0
 
 
 def _announce(place: Workplace, budget: Budget, n_workers: int) -> None:

@@ -124,5 +124,41 @@ class WorkerLost:
     reason: str
 
 
-Event = StudyStarted | TrialClaimed | TrialStarted | EpochEnded | TrialEnded | WorkerLost
+@dataclass(frozen=True, kw_only=True)
+class AwaitedTrial:
+    """A trial of another call whose end decides whether more trials are needed.
+
+    Args:
+        number: Its number.
+        host: The machine that runs it, None where that is this one.
+        silent_s: Seconds since it was heard of, None where it is not heard of at all.
+        is_seen: Whether its worker is seen to be alive.
+    """
+
+    number: int
+    host: str | None
+    silent_s: float | None
+    is_seen: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialsAwaited:
+    """There is nothing to do for a worker until trials of other calls have ended.
+
+    Args:
+        trials: Those trials.
+    """
+
+    trials: Sequence[AwaitedTrial]
+
+
+Event = (
+    StudyStarted
+    | TrialClaimed
+    | TrialStarted
+    | EpochEnded
+    | TrialEnded
+    | TrialsAwaited
+    | WorkerLost
+)
 Observer = Callable[[Event], None]

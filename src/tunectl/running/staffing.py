@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from tunectl.artifacts.study_dir import ProjectTree
 from tunectl.config.schema import Settings
@@ -16,12 +17,15 @@ from tunectl.running.slots import available_cores, make_slots, most_workers, wit
 log = logging.getLogger(__name__)
 
 
-def staff(settings: Settings, tree: ProjectTree) -> tuple[Executor, Settings]:
+def staff(
+    settings: Settings, tree: ProjectTree, told: Callable[[], bool]
+) -> tuple[Executor, Settings]:
     """Return what runs the trials of a call.
 
     Args:
         settings: What the study runs with.
         tree: Where the project is.
+        told: Whether the program has been told to stop, while it finds out.
 
     Returns:
         The executor, and the settings with the number of threads settled for its workers.
@@ -39,7 +43,8 @@ def staff(settings: Settings, tree: ProjectTree) -> tuple[Executor, Settings]:
     wanted = runtime.workers
     if wanted == "auto":
         most = most_workers(device, n_gpus=n_gpus, per_gpu=per_gpu)
-        wanted = best_number(settings, find_objective(settings.run.objective), tree, device, most)
+        objective = find_objective(settings.run.objective)
+        wanted = best_number(settings, objective, tree, device, most, told)
         log.info("workers: %d", wanted)
     slots = make_slots(wanted, device, n_gpus=n_gpus, per_gpu=per_gpu)
     if len(slots) < wanted:

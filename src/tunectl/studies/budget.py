@@ -26,7 +26,7 @@ from tunectl.studies import attributes
 from tunectl.studies.claim_lock import Lock
 from tunectl.studies.claimant import claimant
 from tunectl.studies.directories import recorded_path
-from tunectl.studies.recovery import interrupted_trials, take_over
+from tunectl.studies.recovery import RunningTrial, interrupted_trials, running_trials, take_over
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -196,6 +196,11 @@ class Claims:
                 wanted = [trial for trial in abandoned if trial.number == number]
                 claim = self._take_over(wanted[0], held) if wanted else None
             yield claim
+
+    def awaited(self) -> list[RunningTrial]:
+        """Return the trials that are running, with whoever runs them."""
+        with self._lock():
+            return running_trials(self._study, self._project)
 
     def _claim(self, held: ExitStack) -> Claim | Nothing:
         # One look at all trials: a trial of another process that ends between two looks would be

@@ -39,6 +39,7 @@ class Claimant:
         host: The machine's name, for people.
         machine: The machine's identifier, hashed; None where it has none.
         boot: That of its present run, hashed; None where it has none.
+        released: Whether a person has said since that the worker is gone.
     """
 
     study: str
@@ -46,6 +47,7 @@ class Claimant:
     host: str
     machine: str | None = None
     boot: str | None = None
+    released: bool = False
 
     @property
     def is_here(self) -> bool:
@@ -57,7 +59,10 @@ class Claimant:
 
     def as_stored(self) -> dict[str, Any]:
         """Return it as it is stored with the trial."""
-        return asdict(self)
+        stored = asdict(self)
+        if not self.released:
+            del stored["released"]
+        return stored
 
 
 def claimant(study_name: str, project: Path) -> dict[str, Any]:
@@ -85,6 +90,7 @@ def claimant_of(trial: FrozenTrial) -> Claimant | None:
         host=host,
         machine=stored.get("machine"),
         boot=stored.get("boot"),
+        released=stored.get("released") is True,
     )
 
 

@@ -6,6 +6,7 @@ What is known of a trial that the database calls running, and what follows; the 
 |---|---|---|---|
 | anywhere | held | | running |
 | never, or no directory recorded, or copied from another study | | | interrupted |
+| anywhere, and released since by hand | free or not to be seen | | interrupted |
 | on this machine | free | | interrupted |
 | on this machine | not to be seen, SQLite on a local disk | | interrupted, see below |
 | anywhere | free or not to be seen | at most `GRACE_S` ago | running elsewhere |
@@ -35,7 +36,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -43,10 +44,11 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from tunectl.artifacts.trial_dir import TrialDir
+from tunectl.errors import UsageError
 from tunectl.studies import attributes
 from tunectl.studies.claimant import Claimant, claimant, claimant_of
 from tunectl.studies.directories import own_directories, own_directory, recorded_path
-from tunectl.studies.heartbeat import heartbeats_of, is_silent
+from tunectl.studies.heartbeat import GRACE_S, heartbeats_of, is_silent
 
 
 class Standing(Enum):
@@ -56,6 +58,11 @@ class Standing(Enum):
     ELSEWHERE = "running elsewhere"
     INTERRUPTED = "interrupted"
     STALE = "interrupted elsewhere"
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether nobody runs it, so that it can be taken up."""
+        return self in (Standing.INTERRUPTED, Standing.STALE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +88,7 @@ class RunningTrial:
     @property
     def is_interrupted(self) -> bool:
         """Whether nobody runs it, so that it can be taken up."""
-        return self.standing in (Standing.INTERRUPTED, Standing.STALE)
+        return self.standing.is_interrupted
 
 
 def running_trials(study: optuna.Study, project: Path) -> list[RunningTrial]:
@@ -117,6 +124,43 @@ def interrupted_trials(study: optuna.Study, project: Path) -> list[FrozenTrial]:
     # A worker ends its trial before it lets go of the lock: what still runs now has no worker.
     still = {trial.number for trial in _running(study)}
     return [trial for trial in abandoned if trial.number in still]
+
+
+def release(study: optuna.Study, number: int, project: Path) -> Standing:
+    """Let a trial be taken up whose worker is gone but cannot be seen to be.
+
+    The caller holds the claim lock. An interrupted trial is left as it is.
+
+    Args:
+        study: The study.
+        number: The trial's number.
+        project: Absolute path of the project folder.
+
+    Returns:
+        How things stood with it.
+
+    Raises:
+        UsageError: the trial is not running, or its worker is alive.
+    """
+    found = next(
+        (one for one in running_trials(study, project) if one.trial.number == number), None
+    )
+    if found is None:
+        raise UsageError(f"trial {number} is not running: there is nothing to release")
+    if found.is_locked:
+        raise UsageError(f"trial {number} has a worker, which holds the lock of its directory")
+    if found.is_interrupted:
+        return found.standing
+    if found.silent_s is not None and not is_silent(found.silent_s):
+        raise UsageError(
+            f"trial {number} has a worker: it was heard of {found.silent_s:.0f} s ago; "
+            f"after {GRACE_S:.0f} s of silence the trial is taken up without being released"
+        )
+    assert found.claimed_by is not None  # else it would be interrupted
+    released = replace(found.claimed_by, released=True).as_stored()
+    storage = study._storage
+    storage.set_trial_user_attr(found.trial._trial_id, attributes.CLAIMED_BY, released)
+    return found.standing
 
 
 def take_over(trial: optuna.Trial, frozen: FrozenTrial, project: Path) -> TrialDir | None:
@@ -195,9 +239,11 @@ class _Judge:
     def _was_cut_short(self, trial: FrozenTrial, claimed_by: Claimant, is_free: bool) -> bool:
         """Whether it is certain that a trial has no worker.
 
-        Its claim did not come to its end, or was made for another study, or the lock is free on the
-        machine of the claim.
+        Its claim did not come to its end, or was made for another study, or a person has said so,
+        or the lock is free on the machine of the claim.
         """
+        if claimed_by.released:
+            return True
         recorded = trial.user_attrs.get(attributes.OUTPUT_DIR)
         claimed = claimed_by.study == self._name and isinstance(recorded, str)
         return not claimed or (claimed_by.is_here and is_free)

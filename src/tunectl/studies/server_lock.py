@@ -7,12 +7,13 @@ middle of a claim holds up the others for a minute at most. It knows nothing of 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from tunectl.errors import StorageError
@@ -25,13 +26,15 @@ LIBPQ = ("psycopg", "psycopg2")
 # hours otherwise.
 _POSTGRESQL_SETTINGS = (
     "SET LOCAL statement_timeout = 0",
-    "SET LOCAL lock_timeout = 0",
+    "SET LOCAL lock_timeout = '1s'",
     "SET LOCAL idle_in_transaction_session_timeout = 0",
     "SET LOCAL tcp_keepalives_idle = 10",
     "SET LOCAL tcp_keepalives_interval = 10",
     "SET LOCAL tcp_keepalives_count = 5",
 )
-_MYSQL_WAIT_S = 60
+# Waiting is done a second at a time, to see in between whether the program has been told to stop.
+_MYSQL_WAIT_S = 1
+_LOCK_NOT_AVAILABLE = "55P03"
 CONNECT_TIMEOUT_S = 15
 
 
@@ -51,15 +54,21 @@ def server_options(url: str) -> dict[str, Any]:
     return options
 
 
+class LockBusyError(StorageError):
+    """A process holds a lock for longer than somebody would wait."""
+
+
 class ServerLock:
     """A lock among all who use a database.
 
     Args:
         url: SQLAlchemy URL of a server that keeps locks.
         name: What is locked.
+        told: Whether the program has been told to stop, which ends the waiting.
     """
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(self, url: str, name: str, told: Callable[[], bool] | None = None) -> None:
+        self._told = told
         parsed = make_url(url)
         self._is_postgresql = parsed.get_backend_name() in POSTGRESQL
         self._digest = hashlib.sha256(f"tunectl\0{parsed.database}\0{name}".encode()).digest()
@@ -72,6 +81,7 @@ class ServerLock:
         """Hold the lock for as long as the block runs; wait for it as long as it takes.
 
         Raises:
+            LockBusyError: the program has been told to stop while it waited.
             StorageError: the server has let go of the lock before the end of the block.
             SQLAlchemyError: the server cannot be reached.
         """
@@ -87,13 +97,30 @@ class ServerLock:
     def _held_by_postgresql(self, connection: Connection) -> Iterator[None]:
         # In a transaction, since a pool between us and the server hands on connections that have
         # none, with the locks of their sessions.
-        with connection.begin():
-            for setting in _POSTGRESQL_SETTINGS:
-                connection.execute(text(setting))
-            key = int.from_bytes(self._digest[:8], "big", signed=True)
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+        while not self._begun_with_the_lock(connection):
+            self._check_told()
+        with connection.get_transaction() or connection.begin():
             yield
             connection.execute(text("SELECT 1"))  # fails if the connection was lost meanwhile
+
+    def _begun_with_the_lock(self, connection: Connection) -> bool:
+        """Begin a transaction that has the lock; False, and none, if a second is not enough."""
+        transaction = connection.begin()
+        for setting in _POSTGRESQL_SETTINGS:
+            connection.execute(text(setting))
+        key = int.from_bytes(self._digest[:8], "big", signed=True)
+        try:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+        except OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                raise
+            transaction.rollback()
+            return False
+        return True
+
+    def _check_told(self) -> None:
+        if self._told is not None and self._told():
+            raise LockBusyError("told to stop while waiting for another process to let go")
 
     @contextmanager
     def _held_by_mysql(self, connection: Connection) -> Iterator[None]:
@@ -102,6 +129,8 @@ class ServerLock:
         while taken == 0:  # MariaDB has no way to wait for ever
             waiting = text(f"SELECT GET_LOCK(:name, {_MYSQL_WAIT_S})")
             taken = connection.execute(waiting, name).scalar()
+            if taken == 0:
+                self._check_told()
         if taken is None:
             raise StorageError("the database server refuses a lock; its log says why")
         yield

@@ -215,7 +215,8 @@ def fit(
         plan: How the training goes.
         loss: What is minimised, of predictions and targets (B, T): a mean over the samples.
         on_epoch: Told of every epoch when it is in the state; may raise to stop the training.
-        on_batch: Called after every batch; may raise too. The state can then be gone on from.
+        on_batch: Called after every batch, and between those of the validation; may raise too. The
+            state can then be gone on from.
 
     Raises:
         DivergedError: loss or metrics are not finite numbers, or have exploded.
@@ -234,7 +235,8 @@ def fit(
     while state.epoch < plan.epochs:
         epoch = state.epoch + 1
         train_loss = _train_epoch(state, data, train, plan, loss, epoch, after_batch)
-        outputs = evaluate(state.model, data, split.valid, plan)
+        outputs = evaluate(state.model, data, split.valid, plan, after_batch)
+        state.position = EpochPosition()
         metrics = ranking_metrics(data.to_standard(outputs), true_std)
         record = EpochRecord(epoch=epoch, train_loss=train_loss, metrics=metrics)
         _take_down(state, record)
@@ -285,12 +287,21 @@ def train_step(
 
 
 def evaluate(
-    model: nn.Module, data: SampleTensors, rows: Indices, plan: FitPlan
+    model: nn.Module,
+    data: SampleTensors,
+    rows: Indices,
+    plan: FitPlan,
+    on_batch: Callable[[], None] = lambda: None,
 ) -> NDArray[np.float32]:
     """Return the network's outputs (B, T) as `predict` does, with no more memory than training."""
-    sparing = plan.batch_parts > 1
     return predict(
-        model, data, rows, batch_size=plan.part_size, precision=plan.precision, sparing=sparing
+        model,
+        data,
+        rows,
+        batch_size=plan.part_size,
+        precision=plan.precision,
+        sparing=plan.batch_parts > 1,
+        on_batch=on_batch,
     )
 
 
@@ -302,6 +313,7 @@ def predict(
     batch_size: int = 1,
     precision: Precision = "fp32",
     sparing: bool = False,
+    on_batch: Callable[[], None] = lambda: None,
 ) -> NDArray[np.float32]:
     """Return the network's outputs (B, T), in the units that it was fitted to.
 
@@ -312,13 +324,16 @@ def predict(
         batch_size: What surely fits into memory; more is taken for samples that are small.
         precision: As in training.
         sparing: Take no more than `batch_size` at a time, however small they are.
+        on_batch: Called between two batches; what it raises ends the prediction.
     """
     small = EVALUATION_VALUES // max(1, math.prod(data.input_shape))
     size = batch_size if sparing else max(batch_size, min(EVALUATION_SAMPLES, small))
     model.eval()
     with torch.inference_mode():
-        parts = []
+        parts: list[Tensor] = []
         for index in torch.split(data.index(rows), size):
+            if parts:
+                on_batch()
             with _autocast(data.device, precision):
                 parts.append(model(data.inputs(index)))
         return cast("NDArray[np.float32]", torch.cat(parts).float().cpu().numpy())
@@ -352,7 +367,6 @@ def _train_epoch(
     # Apple's GPUs have no double precision: first to the CPU, then widened.
     per_batch = torch.stack(position.losses).cpu().double()
     sizes = torch.tensor(position.sizes, dtype=torch.float64)
-    state.position = EpochPosition()
     return float(per_batch @ sizes) / float(sizes.sum())
 
 

@@ -19,13 +19,13 @@ import pytest
 from tunectl.artifacts.study_dir import ProjectTree
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import Settings
-from tunectl.errors import StorageError
+from tunectl.errors import StorageError, UsageError
 from tunectl.studies.budget import Claim, Claims, Nothing, Unlimited
 from tunectl.studies.claim_lock import claim_lock
 from tunectl.studies.claimant import claimant
 from tunectl.studies.directories import Places, directory_of
 from tunectl.studies.lifecycle import create_study
-from tunectl.studies.recovery import Standing, interrupted_trials, running_trials
+from tunectl.studies.recovery import Standing, interrupted_trials, release, running_trials
 from tunectl.studies.removal import remove_study
 from tunectl.studies.storage import open_storage
 
@@ -244,6 +244,30 @@ def test_a_folder_that_cannot_be_locked_says_nothing(site: Site) -> None:
     (directory.path / ".lock").unlink(missing_ok=True)
     (directory.path / ".lock").mkdir()
     site.beat("-10 seconds")
+
+    assert site.standing() is Standing.ELSEWHERE
+
+
+def test_a_trial_that_cannot_be_judged_is_taken_up_once_it_is_released(site: Site) -> None:
+    left = site.leave(host="a-container", project="/data/project")
+    shutil.rmtree(left.path)
+    assert site.standing() is Standing.ELSEWHERE
+
+    assert release(site.study, 0, site.path) is Standing.ELSEWHERE
+
+    assert site.standing() is Standing.INTERRUPTED
+    with site.claims().next() as claim:
+        assert isinstance(claim, Claim)
+        assert (claim.trial.number, claim.adopted) == (0, True)
+        assert site.standing() is Standing.LIVE
+
+
+def test_a_trial_that_was_heard_of_is_not_released(site: Site) -> None:
+    site.leave(**ELSEWHERE)
+    site.beat("-10 seconds")
+
+    with pytest.raises(UsageError, match=r"it was heard of 1\d s ago; after 180 s of silence"):
+        release(site.study, 0, site.path)
 
     assert site.standing() is Standing.ELSEWHERE
 

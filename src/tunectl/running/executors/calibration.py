@@ -11,7 +11,7 @@ import json
 import logging
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -29,6 +29,7 @@ from tunectl.running.typical import typical_config
 
 log = logging.getLogger(__name__)
 
+POLL_S = 0.1
 WARM_UP_S = 0.2
 MEASURED_S = 1.5
 # So much more must another worker bring, or it is not worth its memory.
@@ -49,7 +50,12 @@ class Calibration:
 
 
 def best_number(
-    settings: Settings, objective: Objective, tree: ProjectTree, device: str, most: int
+    settings: Settings,
+    objective: Objective,
+    tree: ProjectTree,
+    device: str,
+    most: int,
+    told: Callable[[], bool],
 ) -> int:
     """Return how many workers to start.
 
@@ -59,6 +65,7 @@ def best_number(
         tree: Where the project is, and where the answer is remembered.
         device: The device of the trials; the CPU is tried out, GPUs get all their places.
         most: More than this are of no use.
+        told: Whether the program has been told to stop; then there is one.
     """
     if most == 1 or device != "cpu" or not isinstance(objective, Rehearsable):
         return most
@@ -68,7 +75,9 @@ def best_number(
         config = typical_config(settings, objective, tree.project)
         if config is None:
             return 1
-        measured = calibrate(config, settings, tree.project, most)
+        measured = calibrate(config, settings, tree.project, most, told)
+        if told():
+            return 1
         if not measured.rates:
             log.warning("how many workers pay could not be tried out, so there is one")
             return 1
@@ -82,7 +91,13 @@ def best_number(
     return min(most, known[key])
 
 
-def calibrate(config: TrialConfig, settings: Settings, project: Path, most: int) -> Calibration:
+def calibrate(
+    config: TrialConfig,
+    settings: Settings,
+    project: Path,
+    most: int,
+    told: Callable[[], bool],
+) -> Calibration:
     """Train a configuration in more and more processes at once, until that brings nothing.
 
     Args:
@@ -90,6 +105,7 @@ def calibrate(config: TrialConfig, settings: Settings, project: Path, most: int)
         settings: What the study runs with.
         project: Absolute path of the project folder.
         most: The largest number to try.
+        told: Whether the program has been told to stop, which ends the measurement at once.
     """
     crew: list[_Trier] = []
     rates: dict[int, float] = {}
@@ -103,8 +119,8 @@ def calibrate(config: TrialConfig, settings: Settings, project: Path, most: int)
                 break
             while len(crew) < count:
                 crew.append(_Trier(project, settings.search.study.name, threads))
-            _together(crew[:count], tried, project, WARM_UP_S)
-            rate = _together(crew[:count], tried, project, MEASURED_S)
+            _together(crew[:count], tried, project, WARM_UP_S, told)
+            rate = _together(crew[:count], tried, project, MEASURED_S, told)
             if rate is None:
                 break
             rates[count] = rate
@@ -143,16 +159,24 @@ class _Trier:
 
 
 def _together(
-    crew: Sequence[_Trier], config: TrialConfig, project: Path, seconds: float
+    crew: Sequence[_Trier],
+    config: TrialConfig,
+    project: Path,
+    seconds: float,
+    told: Callable[[], bool],
 ) -> float | None:
-    """Return the steps per second of several at once, None if one of them fails."""
+    """Return the steps per second of several at once, None if one fails or there is no time."""
     answers = []
     try:
         for one in crew:
             one.connection.send(
                 TryOut(project=project, config=config, device="cpu", seconds=seconds)
             )
-        answers = [one.connection.recv() for one in crew]
+        for one in crew:
+            while not one.connection.poll(POLL_S):
+                if told():
+                    return None
+            answers.append(one.connection.recv())
     except (EOFError, OSError):
         return None
     rates = [answer.steps_per_s for answer in answers if isinstance(answer, Rate)]

@@ -18,7 +18,14 @@ from multiprocessing.connection import Connection, wait
 
 from tunectl.errors import Problem, ProblemsError, TunectlError, WorkerError
 from tunectl.running.deaths import note_death
-from tunectl.running.events import StudyStarted, TrialClaimed, TrialEnded, WorkerLost
+from tunectl.running.events import (
+    EpochEnded,
+    StudyStarted,
+    TrialClaimed,
+    TrialEnded,
+    TrialsAwaited,
+    WorkerLost,
+)
 from tunectl.running.executors.channel import (
     Failed,
     Finished,
@@ -45,6 +52,8 @@ STOP_PATIENCE_S = 120.0
 # A trial that is over its time ends itself between two batches; one that does not hangs.
 OVERTIME_S = 60.0
 MOST_IDLE_DEATHS = 10
+# Workers that somebody outside stops, one after another, before any of them ends an epoch.
+MOST_STOPPED = 100
 TOLD_TO_STOP = (130, 143)
 
 
@@ -116,6 +125,8 @@ class _Crew:
         self._workers: dict[Connection, _Worker] = {}
         self._stopping_since_s: float | None = None
         self._idle_deaths = 0
+        self._stopped = 0
+        self._awaited: set[int] = set()
         self._exhausted = False
         self._failure: Exception | None = None
 
@@ -179,9 +190,20 @@ class _Crew:
             self._fail(_error_of(message))
         elif isinstance(message, Said):
             log.log(message.level, "worker %d: %s", worker.slot.worker, message.text)
+        elif isinstance(message, TrialsAwaited):
+            self._pass_on(message)
         else:
             self._follow(worker, message)
             self._place.tell(message)
+
+    def _pass_on(self, message: TrialsAwaited) -> None:
+        """Tell what workers wait for, once for all of them; each other's trials do not count."""
+        ours = {worker.trial for worker in self._workers.values()}
+        others = tuple(one for one in message.trials if one.number not in ours)
+        numbers = {one.number for one in others}
+        if numbers and numbers != self._awaited:
+            self._awaited = numbers
+            self._place.tell(TrialsAwaited(trials=others))
 
     def _follow(self, worker: _Worker, event: object) -> None:
         """Take down which trial a worker runs."""
@@ -189,8 +211,10 @@ class _Crew:
         if isinstance(event, TrialClaimed):
             worker.trial, worker.since_s = event.number, time.monotonic()
             self._idle_deaths = 0
+        elif isinstance(event, EpochEnded):
+            self._stopped = 0
         elif isinstance(event, TrialEnded):
-            worker.trial, worker.has_permit = None, False
+            worker.trial, worker.has_permit, self._stopped = None, False, 0
 
     def _dismiss(self, worker: _Worker) -> None:
         """Let a worker that has said its last word go, without waiting for Python to tidy up."""
@@ -214,12 +238,20 @@ class _Crew:
             if not self._has_ended_its_trial(worker, code, reason):
                 self._take_permit_back(worker)
         except TunectlError as error:
-            self._fail(error)
+            if not self._place.should_stop():
+                self._fail(error)
             return
-        if worker.trial is None:
-            self._idle_deaths += 1
+        self._idle_deaths += worker.trial is None
+        self._stopped += code in TOLD_TO_STOP
         if self._idle_deaths >= MOST_IDLE_DEATHS:
             self._fail(WorkerError(f"workers end before they begin a trial: {reason}"))
+        elif self._stopped >= MOST_STOPPED:
+            self._fail(
+                WorkerError(
+                    f"{self._stopped} workers were told to stop from outside, and none since "
+                    "has ended an epoch; their trials can be taken up again"
+                )
+            )
         else:
             self._replace(worker)
 
