@@ -5,15 +5,15 @@ Both are observers of `running.events` and write to standard error.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from rich.table import Column
+from rich.live import Live
 from rich.text import Text
 
+from tunectl.cli.board import Board
 from tunectl.cli.render import STATE_STYLES, duration, number
 from tunectl.running.events import (
     AwaitedTrial,
@@ -26,33 +26,43 @@ from tunectl.running.events import (
     WorkerLost,
 )
 
+if TYPE_CHECKING:
+    from tunectl.running.outlook import Outlook
+
+DRAWN_HZ = 5.0
+
 
 def follow(
-    console: Console, *, quiet: bool
+    console: Console, outlook: Outlook, *, quiet: bool, verbosity: int = 0
 ) -> tuple[AbstractContextManager[object], Callable[[Event], None]]:
     """Return a display of a running study: what to enter while it runs, and its observer.
 
     Args:
         console: Standard error.
+        outlook: What can be said of the call; it is told every event first.
         quiet: Show nothing.
+        verbosity: How often -v was given.
     """
     if quiet:
         return nullcontext(), lambda _event: None
     if console.is_terminal and not console.is_dumb_terminal:
-        live = LiveProgress(console)
-        return live.progress, live
-    return nullcontext(), LineProgress(console)
+        live = LiveProgress(console, outlook)
+        return live.live, live
+    return nullcontext(), LineProgress(console, epochs=verbosity > 0)
 
 
 class LineProgress:
-    """A line when a trial starts and one when it ends.
+    """A line when a trial ends, and for whatever else is worth one.
 
     Args:
         console: Where the lines go.
+        epochs: Whether each epoch is worth one too.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, epochs: bool = False) -> None:
         self._console = console
+        self._shows_epochs = epochs
+        self._epochs: dict[int, int | None] = {}
         self._metric = "value"
         self._planned = 0
         self._done = 0
@@ -62,8 +72,12 @@ class LineProgress:
         if isinstance(event, StudyStarted):
             self._metric, self._planned = event.metrics[0], event.planned
             self._say(Text(started_text(event)))
-        elif isinstance(event, TrialStarted) and event.adopted:
-            self._say(Text(f"trial {event.number} was interrupted and is taken up again"))
+        elif isinstance(event, TrialStarted):
+            self._epochs[event.number] = event.epochs
+            if event.adopted:
+                self._say(adopted_text(event))
+        elif isinstance(event, EpochEnded) and self._shows_epochs:
+            self._say(self._epoch_text(event))
         elif isinstance(event, TrialEnded):
             self._done += 1
             line = Text(f"[{self._done}/{max(self._planned, self._done)}] ")
@@ -73,90 +87,47 @@ class LineProgress:
         elif isinstance(event, WorkerLost):
             self._say(lost_text(event))
 
+    def _epoch_text(self, event: EpochEnded) -> Text:
+        planned = self._epochs.get(event.number)
+        of = f"/{planned}" if planned else ""
+        values = f"{self._metric} {number(event.value)}, best {number(event.best)}"
+        return Text(f"trial {event.number} epoch {event.epoch}{of}: {values}", style="dim")
+
     def _say(self, line: Text) -> None:
         self._console.print(line, soft_wrap=True)
 
 
 class LiveProgress:
-    """A bar for all trials and one for each that runs; finished trials scroll by above them.
+    """A line for each running trial and one for all; what has happened scrolls by above them.
 
     Args:
         console: The terminal.
+        outlook: What can be said of the call.
     """
 
-    def __init__(self, console: Console) -> None:
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TextColumn("{task.fields[note]}", table_column=Column(ratio=1, no_wrap=True)),
-            console=console,
-            expand=True,
-            transient=True,
-        )
+    def __init__(self, console: Console, outlook: Outlook) -> None:
+        self._console = console
+        self._board = Board(outlook)
         self._metric = "value"
-        self._best: float | None = None
-        self._durations_s: list[float] = []
-        self._workers = 1
-        self._study: TaskID | None = None
-        self._trials: dict[int, TaskID] = {}
+        self.live = Live(self._board, console=console, refresh_per_second=DRAWN_HZ, transient=True)
 
     def __call__(self, event: Event) -> None:
-        """Move the bars."""
+        """Show what has happened."""
         if isinstance(event, StudyStarted):
-            self._metric, self._best = event.metrics[0], event.best_value
-            self._workers = event.workers
-            self.progress.console.print(Text(started_text(event)))
-            self._study = self.progress.add_task("study", total=event.planned, note="")
-        elif isinstance(event, TrialStarted):
-            self._start(event)
-        elif isinstance(event, EpochEnded):
-            self._move(event)
-        elif isinstance(event, TrialEnded):
-            self._end(event)
-        elif isinstance(event, TrialsAwaited):
-            self.progress.console.print(awaited_text(event))
-        elif isinstance(event, WorkerLost):
-            self._drop(event.number)
-            self.progress.console.print(lost_text(event))
-
-    def _start(self, event: TrialStarted) -> None:
-        again = " (taken up again)" if event.adopted else ""
-        name = f"trial {event.number}{again}"
-        self._drop(event.number)
-        self._trials[event.number] = self.progress.add_task(name, total=event.epochs or 0, note="")
-        self._note_study()
-
-    def _move(self, event: EpochEnded) -> None:
-        if event.number in self._trials:
-            note = f"{self._metric} {number(event.value)}"
-            self.progress.update(self._trials[event.number], completed=event.epoch, note=note)
-
-    def _drop(self, trial: int | None) -> None:
-        if trial in self._trials:
-            self.progress.remove_task(self._trials.pop(trial))
-
-    def _end(self, event: TrialEnded) -> None:
-        self._drop(event.number)
-        if event.is_best:
-            self._best = event.value
-        self._durations_s.append(event.duration_s)
-        self.progress.console.print(ended_text(event, self._metric))
-        if self._study is not None:
-            self.progress.advance(self._study)
-            self._note_study()
-
-    def _note_study(self) -> None:
-        if self._study is None:
+            self._metric = event.metrics[0]
+            self._console.print(Text(started_text(event)))
+            self._board(event)
+            self.live.refresh()  # from here on it has as many lines at any time
             return
-        note = f"best {self._metric} {number(self._best)}"
-        task = next(one for one in self.progress.tasks if one.id == self._study)
-        if self._durations_s and task.total:
-            mean_s = sum(self._durations_s) / len(self._durations_s)
-            left_s = mean_s * max(0.0, task.total - task.completed) / self._workers
-            finish = time.strftime("%H:%M", time.localtime(time.time() + left_s))
-            note += f", about {duration(left_s)} left (until {finish})"
-        self.progress.update(self._study, note=note)
+        self._board(event)
+        if isinstance(event, TrialStarted) and event.adopted:
+            self._console.print(adopted_text(event))
+        elif isinstance(event, TrialEnded):
+            self._console.print(ended_text(event, self._metric))
+        elif isinstance(event, TrialsAwaited):
+            self._console.print(awaited_text(event))
+        elif isinstance(event, WorkerLost):
+            self._console.print(lost_text(event))
 
 
 def started_text(event: StudyStarted) -> str:
@@ -167,6 +138,11 @@ def started_text(event: StudyStarted) -> str:
     goal = ", ".join(f"{direction} {metric}" for direction, metric in pairs)
     workers = f" by {event.workers} workers" if event.workers > 1 else ""
     return f"study {event.study}: {trials} to run{workers}, {goal}{best}"
+
+
+def adopted_text(event: TrialStarted) -> Text:
+    """Return the line of an interrupted trial that goes on."""
+    return Text(f"trial {event.number} was interrupted and is taken up again")
 
 
 def ended_text(event: TrialEnded, metric: str) -> Text:

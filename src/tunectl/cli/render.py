@@ -32,6 +32,7 @@ STATE_STYLES = {
 GRADE_STYLES = {"safe": "green", "degrades the sampler": "yellow", "impossible": "red"}
 # Wide enough that a table in a pipe or a log file is never cut.
 PIPE_WIDTH = 200
+LONGEST_ERROR = 60
 
 
 def stdout() -> Console:
@@ -97,8 +98,16 @@ def states_text(states: Mapping[str, int]) -> Text:
     return text if text.plain else Text("no trials", style="dim")
 
 
-def trial_table(trials: Sequence[TrialSummary], summary: StudySummary) -> Table:
-    """Return a table of trials; the best one, or those that no other one beats, have a star."""
+def trial_table(
+    trials: Sequence[TrialSummary], summary: StudySummary, *, short: bool = False
+) -> Table:
+    """Return a table of trials; the best one, or those that no other one beats, have a star.
+
+    Args:
+        trials: The trials.
+        summary: Their study.
+        short: Whether to cut long errors off.
+    """
     best = {trial.number for trial in summary.front}
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("trial", "state", *summary.metrics, "epochs", "time", "directory"):
@@ -108,34 +117,18 @@ def trial_table(trials: Sequence[TrialSummary], summary: StudySummary) -> Table:
         star = "*" if trial.number in best else " "
         values = [*map(number, trial.values), *["–"] * len(summary.metrics)]
         place = trial.output_dir or ""
+        error = trial.error
+        if short and error and len(error) > LONGEST_ERROR:
+            error = f"{error[:LONGEST_ERROR]} ..."
         table.add_row(
             f"{star}{trial.number}",
             Text(trial.state, style=STATE_STYLES[trial.state]),
             *values[: len(summary.metrics)],
             str(trial.epochs),
             duration(trial.duration_s),
-            Text(f"{place}  {trial.error}" if trial.error else place),
+            Text(f"{place}  {error}".strip() if error else place),
         )
     return table
-
-
-def summary_view(summary: StudySummary, trials: Sequence[TrialSummary]) -> list[Any]:
-    """Return a study at a glance."""
-    best = summary.best
-    head = fields(
-        {
-            "study": f"{summary.name} ({summary.goal})",
-            "storage": summary.storage,
-            "created": summary.created_at or "unknown",
-            "trials": states_text(summary.states),
-        }
-    )
-    views: list[Any] = [head, Text("")]
-    if trials:
-        views += [trial_table(trials, summary), Text("")]
-    if best is None:
-        return [*views, Text("no trial is complete yet", style="dim")]
-    return [*views, *best_view(best, summary)]
 
 
 def best_view(best: TrialSummary, summary: StudySummary) -> list[Any]:

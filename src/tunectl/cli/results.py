@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,12 +16,23 @@ from tunectl.cli.render import (
     print_json,
     show,
     stderr,
-    summary_view,
+    stdout,
 )
-from tunectl.cli.session import Store, load_chosen, open_store, session_of
+from tunectl.cli.session import (
+    Store,
+    find_store,
+    insights_of,
+    load_chosen,
+    open_store,
+    session_of,
+)
 from tunectl.errors import NoCompletedTrialError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import optuna
+
     from tunectl.reports.summary import StudySummary, TrialSummary
 
 
@@ -39,18 +51,37 @@ def summary(
     top: Annotated[
         int | None, option("--top", metavar="K", min=1, help="Only the K best completed trials.")
     ] = None,
+    watch: Annotated[bool, flag("--watch", help="Show it again and again, until Ctrl-C.")] = False,
+    interval: Annotated[
+        float | None,
+        option(
+            "--interval",
+            metavar="SECONDS",
+            min=0.1,
+            help="How often --watch looks.",
+            show_default="2",
+        ),
+    ] = None,
 ) -> None:
-    """Show the study at a glance."""
+    """Show the study at a glance: its best trial, the last ones, and what it has taught so far."""
     if json and csv:
         raise UsageError("--json and --csv exclude each other")
-    _, found = _summarise(context, study, storage)
-    trials = found.trials if top is None else found.top(top)
-    if json:
-        print_json(found.to_document(trials))
-    elif csv:
-        emit(found.to_csv(trials))
+    if interval is not None and not watch:
+        raise UsageError("--interval goes with --watch")
+    if watch:
+        if json or csv or top is not None:
+            raise UsageError("--watch excludes --json, --csv and --top")
+        _watch(context, study, storage, interval)
+        return
+    store, loaded, found = _summarise(context, study, storage)
+    if json or csv:
+        trials = found.trials if top is None else found.top(top)
+        if json:
+            print_json(found.to_document(trials))
+        else:
+            emit(found.to_csv(trials))
     else:
-        show(*summary_view(found, trials))
+        _show_summary(store, loaded, found, None if top is None else found.top(top))
 
 
 def best(
@@ -82,7 +113,7 @@ def best(
         raise UsageError("--to goes with --export")
     if params + export + register > 1:
         raise UsageError("--params, --export and --register exclude each other")
-    store, found = _summarise(context, study, storage)
+    store, _, found = _summarise(context, study, storage)
     if found.best is None:
         raise NoCompletedTrialError(f"study {found.name!r} has no completed trial yet")
     if export:
@@ -99,13 +130,38 @@ def best(
 
 def _summarise(
     context: typer.Context, study: str | None, storage: str | None
-) -> tuple[Store, StudySummary]:
+) -> tuple[Store, optuna.Study, StudySummary]:
     from tunectl.reports.summary import summarise
     from tunectl.studies.storage import storage_errors
 
     store = open_store(session_of(context), storage)
     with storage_errors(store.url):
-        return store, summarise(load_chosen(store, study), store.shown_url, store.project)
+        loaded = load_chosen(store, study)
+        return store, loaded, summarise(loaded, store.shown_url, store.project)
+
+
+def _show_summary(
+    store: Store, study: optuna.Study, found: StudySummary, top: Sequence[TrialSummary] | None
+) -> None:
+    from tunectl.cli.summary_view import summary_view
+
+    ascii_only = stdout().options.ascii_only
+    show(*summary_view(found, insights_of(store, study), top, ascii_only=ascii_only))
+
+
+def _watch(
+    context: typer.Context, study: str | None, storage: str | None, interval: float | None
+) -> None:
+    from tunectl.cli.watch import EVERY_S, PATIENCE_S, watch
+    from tunectl.studies.changes import impatient
+
+    session = session_of(context)
+    url = find_store(session, storage).url
+
+    def reopen() -> Store:
+        return replace(open_store(session, impatient(url, PATIENCE_S)), url=url)
+
+    watch(reopen, study, EVERY_S if interval is None else interval)
 
 
 def _best_document(store: Store, found: StudySummary, best: TrialSummary) -> dict[str, Any]:

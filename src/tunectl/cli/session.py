@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from tunectl.config.load import Loaded
     from tunectl.config.schema import Settings, Surroundings
     from tunectl.config.section import Section
+    from tunectl.reports.insights import Insights
+
+# Who claims a trial meanwhile may take longer; whether trials are interrupted is not looked for.
+CLAIMS_PATIENCE_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +219,30 @@ def load_chosen(store: Store, name: str | None) -> optuna.Study:
 
     with storage_errors(store.url):
         return load_study(store.storage, choose_study(store, name))
+
+
+def insights_of(store: Store, study: optuna.Study) -> Insights:
+    """Return what a study has taught so far.
+
+    Raises:
+        StorageError: the database cannot be read.
+    """
+    from tunectl.reports.insights import look_into
+    from tunectl.studies.claim_lock import claim_lock
+    from tunectl.studies.storage import storage_errors
+
+    folder = store.tree.study(study.study_name)
+    # A file's lock has a patience; a server's is waited for until somebody says that it is enough.
+    since_s = time.monotonic()
+    claims = claim_lock(
+        store.url,
+        study.study_name,
+        folder,
+        CLAIMS_PATIENCE_S,
+        told=lambda: time.monotonic() - since_s > CLAIMS_PATIENCE_S,
+    )
+    with storage_errors(store.url):
+        return look_into(study, store.project, claims)
 
 
 def find_trial(study: optuna.Study, number: int) -> FrozenTrial:

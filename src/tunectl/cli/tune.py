@@ -207,19 +207,26 @@ def run_trials(
     from tunectl.running.coordinator import run_study
     from tunectl.running.events import Event, Observer, TrialEnded
     from tunectl.running.launch import furnish
+    from tunectl.running.outlook import Outlook
     from tunectl.running.staffing import staff
     from tunectl.studies.storage import storage_errors
 
     if timeout_s is not None and not timeout_s >= 0:
         raise UsageError(f"--timeout takes seconds, not {timeout_s}")
-    display, observer = follow(stderr(), quiet=session.quiet)
+    outlook = Outlook(study, budget, store.url)
+    display, observer = follow(stderr(), outlook, quiet=session.quiet, verbosity=session.verbosity)
 
     def project_to_disk(event: Event) -> None:
         if isinstance(event, TrialEnded):
             refresh(study, store.tree, store.shown_url)
 
     with mirroring(store, settings) as mirror:
-        observers: list[Observer] = [observer, project_to_disk, *([mirror] if mirror else [])]
+        observers: list[Observer] = [
+            outlook,
+            observer,
+            project_to_disk,
+            *([mirror] if mirror else []),
+        ]
         try:
             with stopping_gently() as told, display:
                 executor, settings = staff(settings, store.tree, told)
@@ -292,7 +299,7 @@ def _show_end(
         return
     flag = f"--study {shlex.quote(summary.name)}"
     hints = {
-        f"summary {flag}": "all trials",
+        f"summary {flag}": "what the study has found so far",
         f"best --export {flag}": "the best one as a folder to give away",
         f"trial show {summary.best.number} {flag}": "everything about it",
     }

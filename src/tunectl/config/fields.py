@@ -6,6 +6,7 @@ This module knows no values: neither files nor what stands in them.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from types import NoneType, UnionType
@@ -128,6 +129,20 @@ def is_nullable(key: str) -> bool:
     """Return whether the value at a dotted key may be null."""
     info = all_leaves().get(key)
     return info is not None and NoneType in get_args(info.annotation)
+
+
+def limits_of(key: str) -> tuple[float, float]:
+    """Return the least and the largest number that may stand at a dotted key.
+
+    Returns:
+        Infinite where the schema sets none. Whether the limit itself is valid is left open.
+    """
+    info = all_leaves().get(key)
+    least, most = -math.inf, math.inf
+    for rule in info.metadata if info is not None else ():
+        least = max(least, getattr(rule, "ge", least), getattr(rule, "gt", least))
+        most = min(most, getattr(rule, "le", most), getattr(rule, "lt", most))
+    return least, most
 
 
 def base_type(info: FieldInfo) -> object:

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from optuna.trial import TrialState
-
-from tunectl.errors import StorageError
 from tunectl.reports.findings import Finding, Severity
+from tunectl.reports.running_now import look_at_running
 from tunectl.reports.study_case import StudyCase
-from tunectl.studies.recovery import RunningTrial, Standing, running_trials
+from tunectl.studies.recovery import RunningTrial, Standing
 from tunectl.studies.server_lock import LockBusyError
 
 
 def inspect_running(case: StudyCase) -> Iterator[Finding]:
     """Yield how things stand with the trials that the database calls running."""
-    if not case.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        return
     try:
-        found = _look(case)
+        found = look_at_running(case.study, case.tree.project, case.claims)
     except LockBusyError as error:
         yield Finding(
             code="claims-busy", severity=Severity.WARNING, message=str(error), study=case.name
@@ -26,21 +22,6 @@ def inspect_running(case: StudyCase) -> Iterator[Finding]:
         return
     for running in found:
         yield _standing(case, running)
-
-
-def _look(case: StudyCase) -> list[RunningTrial]:
-    """Return the running trials while nobody is between asking for one and locking its directory.
-
-    Raises:
-        LockBusyError: somebody is, and does not come to an end.
-    """
-    try:
-        with case.claims():
-            return running_trials(case.study, case.tree.project)
-    except LockBusyError:
-        raise
-    except StorageError:  # nothing can be written here, so nobody claims anything either
-        return running_trials(case.study, case.tree.project)
 
 
 def _standing(case: StudyCase, running: RunningTrial) -> Finding:

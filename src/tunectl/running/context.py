@@ -33,7 +33,7 @@ class RunningTrial:
         device: The device to run on.
         log: Its log.
         storage_url: The database's URL, for messages.
-        on_epoch: Told epoch and value after each report.
+        on_epoch: Told epoch, value and best value so far at each report.
         should_stop: Whether the program has been told to stop.
         clock: Seconds that no one sets back.
     """
@@ -48,7 +48,7 @@ class RunningTrial:
         device: str,
         log: logging.Logger,
         storage_url: str,
-        on_epoch: Callable[[int, float], None],
+        on_epoch: Callable[[int, float, float], None],
         should_stop: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -66,6 +66,8 @@ class RunningTrial:
             frozen = trial.study.get_trials(deepcopy=False)[trial.number]
         # What an interrupted attempt reported already; the same epochs give the same values again.
         self._reported_before = max(frozen.intermediate_values, default=0)
+        self._better = max if config.study.direction == "maximize" else min
+        self._best = self._better(frozen.intermediate_values.values(), default=None)
         self._epoch = 0
         limit_s = config.failures.trial_timeout
         left_s = math.inf if limit_s is None else limit_s - spent_s(frozen)
@@ -76,7 +78,8 @@ class RunningTrial:
     def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Store the epoch's metric and ask the pruner. See `TrialContext.report`."""
         value = self._value(epoch, metrics)
-        self._on_epoch(epoch, value)
+        self._best = value if self._best is None else self._better(value, self._best)
+        self._on_epoch(epoch, value, self._best)
         self._epoch = epoch
         if self._prunable:
             self._ask_pruner(epoch, value)

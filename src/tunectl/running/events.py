@@ -73,12 +73,15 @@ class EpochEnded:
     Args:
         number: The trial's number.
         epoch: 1-based.
-        value: The study's metric at this epoch.
+        value: The study's metric at this epoch, or the objective's where the study's is not known
+            every epoch.
+        best: The trial's best value so far, this one included.
     """
 
     number: int
     epoch: int
     value: float
+    best: float
 
 
 @dataclass(frozen=True, kw_only=True)

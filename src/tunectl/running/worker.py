@@ -266,8 +266,8 @@ def _attempt(
 def _context(
     place: Workplace, claim: Claim, config: TrialConfig, trial_log: logging.Logger
 ) -> RunningTrial:
-    def on_epoch(epoch: int, value: float) -> None:
-        place.tell(EpochEnded(number=config.number, epoch=epoch, value=value))
+    def on_epoch(epoch: int, value: float, best: float) -> None:
+        place.tell(EpochEnded(number=config.number, epoch=epoch, value=value, best=best))
 
     return RunningTrial(
         trial=claim.trial,

@@ -64,19 +64,24 @@ def count_states(trials: Sequence[FrozenTrial]) -> dict[str, int]:
     return counts
 
 
+def is_sound(trial: FrozenTrial) -> bool:
+    """Whether a trial may be the best: complete, its values finite, no constraint broken."""
+    return (
+        trial.state == TrialState.COMPLETE
+        and bool(trial.values)
+        and all(math.isfinite(value) for value in trial.values)
+        and all(violation <= 0 for violation in trial.constraints.values())
+    )
+
+
 def best_trials(study: optuna.Study) -> list[FrozenTrial]:
     """Return the completed trials that no other one beats, the best in the first metric first.
 
     With one metric that is the best trial alone, the earliest of equals. A trial with an infinite
     value, which Optuna would take for the best one, never is; nor is one that breaks a constraint.
     """
-    sound = [
-        trial
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if trial.values
-        and all(math.isfinite(value) for value in trial.values)
-        and all(violation <= 0 for violation in trial.constraints.values())
-    ]
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    sound = [trial for trial in complete if is_sound(trial)]
     if not sound:
         return []
     signs = np.array([-1.0 if one == "maximize" else 1.0 for one in directions_of(study)])
