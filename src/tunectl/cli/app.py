@@ -18,6 +18,7 @@ from tunectl import __version__
 from tunectl.cli import (
     doctor,
     mirror,
+    pages,
     plots,
     predict,
     results,
@@ -84,6 +85,7 @@ upkeep.register(app)
 tune.register(app)
 worker.register(app)
 results.register(app)
+pages.register(app)
 doctor.register(app)
 predict.register(app)
 plots.register(app)
