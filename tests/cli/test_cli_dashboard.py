@@ -109,6 +109,7 @@ def shown_when_made(project: Project) -> Iterator[tuple[str, Any]]:
         yield page
 
 
+@pytest.mark.slow
 def test_every_trial_has_its_figures_and_the_database_is_as_it_was(mixed: Project) -> None:
     before = mixed.database()
     with shown(mixed) as (address, process):
@@ -132,6 +133,7 @@ def test_every_trial_has_its_figures_and_the_database_is_as_it_was(mixed: Projec
     assert mixed.database() == before
 
 
+@pytest.mark.slow
 def test_nothing_can_be_changed_through_the_page_nor_reached_under_another_name(
     mixed: Project,
 ) -> None:

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -68,7 +68,8 @@ def _without_passwords() -> Iterator[None]:
     except Exception as error:
         message = getattr(error, "message", None)
         if isinstance(message, str):
-            error.message = hide_passwords(message)  # type: ignore[attr-defined]
+            with suppress(AttributeError):  # another library's, which cannot be changed
+                error.message = hide_passwords(message)  # type: ignore[attr-defined]
         raise
 
 
