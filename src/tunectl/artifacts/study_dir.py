@@ -116,6 +116,11 @@ class StudyDir:
         return self.path / "plots"
 
     @property
+    def report_file(self) -> Path:
+        """The study as a page."""
+        return self.path / "report.html"
+
+    @property
     def lock_file(self) -> Path:
         """Held while a trial of the study is claimed."""
         return self.path / ".claim.lock"

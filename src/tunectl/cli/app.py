@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +18,7 @@ from tunectl import __version__
 from tunectl.cli import (
     doctor,
     mirror,
+    pages,
     plots,
     predict,
     results,
@@ -67,7 +68,8 @@ def _without_passwords() -> Iterator[None]:
     except Exception as error:
         message = getattr(error, "message", None)
         if isinstance(message, str):
-            error.message = hide_passwords(message)  # type: ignore[attr-defined]
+            with suppress(AttributeError):  # another library's, which cannot be changed
+                error.message = hide_passwords(message)  # type: ignore[attr-defined]
         raise
 
 
@@ -84,6 +86,7 @@ upkeep.register(app)
 tune.register(app)
 worker.register(app)
 results.register(app)
+pages.register(app)
 doctor.register(app)
 predict.register(app)
 plots.register(app)
