@@ -50,8 +50,9 @@ if TYPE_CHECKING:
     from tunectl.config.schema import Settings
     from tunectl.reports.summary import StudySummary
     from tunectl.running.coordinator import RunReport
+    from tunectl.running.events import Observer
     from tunectl.running.launch import Findings
-    from tunectl.running.mirroring import MirrorEnd
+    from tunectl.running.mirroring import MirrorEnd, MirrorProcess
     from tunectl.studies.budget import Budget
 
 
@@ -205,7 +206,6 @@ def run_trials(
     from tunectl.cli.progress import follow
     from tunectl.reports.projections import refresh
     from tunectl.running.coordinator import run_study
-    from tunectl.running.events import Event, Observer, TrialEnded
     from tunectl.running.launch import furnish
     from tunectl.running.outlook import Outlook
     from tunectl.running.staffing import staff
@@ -214,34 +214,18 @@ def run_trials(
     if timeout_s is not None and not timeout_s >= 0:
         raise UsageError(f"--timeout takes seconds, not {timeout_s}")
     outlook = Outlook(study, budget, store.url)
-    display, observer = follow(stderr(), outlook, quiet=session.quiet, verbosity=session.verbosity)
-
-    def project_to_disk(event: Event) -> None:
-        if isinstance(event, TrialEnded):
-            refresh(study, store.tree, store.shown_url)
-
+    display, shown = follow(stderr(), outlook, quiet=session.quiet, verbosity=session.verbosity)
+    observers: list[Observer] = [outlook, shown, _on_disk(store, study)]
     with mirroring(store, settings) as mirror:
-        observers: list[Observer] = [
-            outlook,
-            observer,
-            project_to_disk,
-            *([mirror] if mirror else []),
-        ]
+        observers += [mirror] if mirror else []
         try:
             with stopping_gently() as told, display:
                 executor, settings = staff(settings, store.tree, told)
                 place = furnish(study, settings, store.tree, store.url, observers, told)
                 report = run_study(place, budget, timeout_s, executor)
         except BaseException as end:
-            with suppress(Exception):  # what ended it is what the user must read
-                refresh(study, store.tree, store.shown_url)
-            if not isinstance(end, KeyboardInterrupt | Terminated):
-                if mirror and isinstance(end, TunectlError):
-                    end_of_mirror = mirror.finish(in_a_hurry=True)
-                    say_how_far(session, store, end_of_mirror, study.study_name)
-                raise
-            _say_how_to_go_on(session, store, study.study_name)
-            raise typer.Exit(end.exit_code if isinstance(end, Terminated) else 130) from None
+            _end_early(session, store, study, mirror, end)
+            raise
         with storage_errors(store.url):
             summary = refresh(study, store.tree, store.shown_url)
         mirrored = mirror.finish(in_a_hurry=told()) if mirror else None
@@ -252,6 +236,41 @@ def run_trials(
         raise typer.Exit(told.exit_code)
     _say_why_it_ended(session, report)
     return summary, mirrored
+
+
+def _on_disk(store: Store, study: optuna.Study) -> Observer:
+    """Return an observer that keeps the summary files and links true."""
+    from tunectl.reports.projections import refresh
+    from tunectl.running.events import Event, TrialEnded
+
+    def observe(event: Event) -> None:
+        if isinstance(event, TrialEnded):
+            refresh(study, store.tree, store.shown_url)
+
+    return observe
+
+
+def _end_early(
+    session: Session,
+    store: Store,
+    study: optuna.Study,
+    mirror: MirrorProcess | None,
+    end: BaseException,
+) -> None:
+    """Leave everything true after an error or a second signal.
+
+    Raises:
+        typer.Exit: it was a signal, so there is nothing more to say.
+    """
+    from tunectl.reports.projections import refresh
+
+    with suppress(Exception):  # what ended it is what the user must read
+        refresh(study, store.tree, store.shown_url)
+    if isinstance(end, KeyboardInterrupt | Terminated):
+        _say_how_to_go_on(session, store, study.study_name)
+        raise typer.Exit(end.exit_code if isinstance(end, Terminated) else 130) from None
+    if mirror and isinstance(end, TunectlError):
+        say_how_far(session, store, mirror.finish(in_a_hurry=True), study.study_name)
 
 
 def _with_runs(store: Store, summary: StudySummary, mirrored: MirrorEnd | None) -> StudySummary:
