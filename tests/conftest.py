@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -16,6 +16,9 @@ from hypothesis import settings
 from postgresql_server import Server, running_server
 from tunectl.config.schema import Settings, Surroundings, TrainingRun
 from tunectl.config.search_schema import Search
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # Before PyTorch is loaded: two test processes with as many threads as cores wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -62,6 +65,15 @@ def postgresql() -> Iterator[Server]:
     """Return a PostgreSQL server."""
     with running_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Return a headless browser."""
+    from browser import running_browser
+
+    with running_browser() as opened:
+        yield opened
 
 
 @contextmanager

@@ -7,7 +7,7 @@
     ├── StudyStoppedError           1   a trial failed in a way that is to stop the study
     ├── NoTrialSucceededError       1   every trial of this call failed
     ├── WorkerError                 1   worker processes die before they begin a trial
-    ├── OutputError                 1   standard output cannot be written
+    ├── OutputError                 1   standard output or a file asked for cannot be written
     ├── TrackingError               1   MLflow cannot be reached, or says no
     ├── UsageError                  2   wrong usage
     │   ├── ProblemsError           2   carries every Problem at once
@@ -87,7 +87,7 @@ class WorkerError(TunectlError):
 
 
 class OutputError(TunectlError):
-    """Standard output cannot be written."""
+    """Standard output, or a file that was asked for, cannot be written."""
 
 
 class TrackingError(TunectlError):

@@ -46,29 +46,6 @@ model = mlflow.pyfunc.load_model(sys.argv[1])
 numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2])))
 assert not any(name.partition(".")[0] == "tunectl" for name in sys.modules)
 """
-LOADS_BY_NAME = """\
-import sys
-from pathlib import Path
-import numpy
-from tunectl.artifacts.study_dir import ProjectTree
-from tunectl.config.schema import Mlflow, Surroundings
-from tunectl.errors import NotFoundError, UsageError
-from tunectl.tracking.destination import find_destination
-from tunectl.tracking.loading import load_model
-tree = ProjectTree.of(Path.cwd(), Surroundings())
-destination = find_destination(Mlflow(tracking_uri=sys.argv[1]), tree, "any")
-x = numpy.load("x.npy")
-loaded = [load_model(name, destination) for name in sys.argv[2:4]]
-numpy.save("by_name.npy", [model.predict(x) for model in loaded])
-assert {tuple(model.target_names) for model in loaded} == {("a", "flow [m/s]")}
-for name, error in [("x/y", NotFoundError), ("nothing", UsageError),
-                    ("models:/none@champion", NotFoundError), (sys.argv[2] + "x", NotFoundError)]:
-    try:
-        load_model(name, destination)
-    except error:
-        continue
-    raise AssertionError(name)
-"""
 
 
 def config_for(uri: str | None, **more: str) -> str:
@@ -223,23 +200,40 @@ def test_the_champion_gives_the_trials_predictions_where_there_is_no_tunectl(
 
 @pytest.mark.slow
 def test_a_network_is_found_by_the_name_of_its_experiment_and_its_run(
-    pair: tuple[Project, Project], server: MlflowServer, tmp_path: Path
+    pair: tuple[Project, Project], tmp_path: Path
 ) -> None:
     project = copy_of(pair[1], tmp_path / "copy")
     best = project.ok("best", "--json").document()
     names = [f"{EXPERIMENT}/{best[key]}" for key in ("mlflow_parent_run_id", "mlflow_run_id")]
 
-    subprocess.run(
-        [sys.executable, "-c", LOADS_BY_NAME, server.uri, *names],
-        cwd=project.path,
-        env=environment_with({}),
-        check=True,
-        timeout=300,
-    )
-
     wanted = _predicted_by_trial(project.path / best["output_dir"], project.path / "x.npy")
-    for found in np.load(project.path / "by_name.npy"):
-        np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
+    for name in names:
+        project.ok("predict", "x.npy", "--mlflow", name, "--out", "y.npy")
+        np.testing.assert_allclose(np.load(project.path / "y.npy"), wanted, rtol=1e-6, atol=1e-6)
+    project.ok("predict", "x.npy", "--mlflow", names[0], "--out", "y.csv")
+    head = (project.path / "y.csv").read_text(encoding="utf-8").splitlines()[0]
+    assert head == "a,flow [m/s]"
+
+
+@pytest.mark.slow
+def test_what_is_no_network_in_mlflow_is_refused_in_a_sentence(
+    pair: tuple[Project, Project], tmp_path: Path
+) -> None:
+    project = copy_of(pair[1], tmp_path / "copy")
+    run_id = project.ok("best", "--json").document()["mlflow_parent_run_id"]
+    np.save(project.path / "narrow.npy", np.zeros((3, 1, 32), dtype=np.float32))
+
+    refused = {
+        ("x.npy", "--mlflow", "nothing"): (2, "names no model; valid: EXPERIMENT/RUN_ID, models:/"),
+        ("x.npy", "--mlflow", f"other/{run_id}"): (3, "there is no experiment 'other'"),
+        ("x.npy", "--mlflow", "models:/none@champion"): (3, "models:/none@champion is not in"),
+        ("narrow.npy", "--mlflow", f"{EXPERIMENT}/{run_id}"): (2, "signals must be (N, 2, 32)"),
+        ("x.npy", "--mlflow", "a/b", "--trial", "1"): (2, "--mlflow goes with no other option"),
+    }
+    for arguments, (code, words) in refused.items():
+        result = project.tunectl("predict", *arguments)
+        assert (result.code, result.out) == (code, ""), result
+        assert words in result.err and result.err.count("\n") == 1, result.err
 
 
 def _predicted_without_us(uri: str, server: MlflowServer, x: Path, folder: Path) -> Any:
@@ -277,6 +271,23 @@ def _predicted_by_trial(directory: Path, x: Path) -> Any:
 
     with torch.inference_mode():
         return load_packaged(TrialDir(directory))(torch.from_numpy(np.load(x))).numpy()
+
+
+@pytest.mark.slow
+def test_a_tune_that_is_to_register_does_so_at_its_end(
+    server: MlflowServer, tmp_path: Path
+) -> None:
+    project = mirrored_project(tmp_path, server.uri, "registers")
+    options = ("mlflow.register_best=true", "mlflow.registered_model_name=of_tune")
+
+    project.ok("tune", "--n-trials", "1", *options)
+
+    found = server.get("model-versions/get", name="of_tune", version="1")["model_version"]
+    assert found["aliases"] == ["champion"]
+    best = project.ok("best", "--json").document()
+    assert best["mlflow_run_id"] is not None
+    info = project.yaml("optuna/best_trial_info.yaml")
+    assert info["mlflow_run_id"] == best["mlflow_run_id"]
 
 
 @pytest.mark.slow
@@ -350,6 +361,25 @@ def test_an_old_study_is_mirrored_with_the_states_of_its_trials(local: Project) 
     wanted = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
     assert all(wanted.get(state, "FINISHED") == status for state, status in rows)
     assert len(rows) == 6  # five trials and the study
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_doctor_says_which_trials_mlflow_lacks(local: Project, tmp_path: Path) -> None:
+    project = copy_of(local, tmp_path / "copy")
+
+    def found() -> dict[str, str]:
+        findings = project.tunectl("doctor", "--json").document()["findings"]
+        return {one["code"]: one["message"] for one in findings if "mlflow" in one["code"]}
+
+    assert list(found()) == ["mlflow-sound"]
+    (project.path / "optuna" / "mlflow.db").unlink()
+    assert "ended trials are not in MLflow" in found()["mlflow-behind"]
+    assert not (project.path / "optuna" / "mlflow.db").exists()
+    config = project.path / "config.yaml"
+    config.write_text("mlflow: {tracking_uri: 'http://ann:secret@127.0.0.1:9'}\n")
+    assert "it cannot be reached" in found()["mlflow-unreachable"]
+    assert "secret" not in found()["mlflow-unreachable"]
 
 
 @pytest.mark.slow

@@ -113,7 +113,7 @@ def test_wrong_usage_is_refused(mixed: Project, tmp_path: Path) -> None:
         (2, ["--bundle", "none"], "there is no bundle"),
         (2, ["--bundle", "outputs"], "is no bundle"),
         (2, ["--bundle", "x.npy"], "is no bundle"),
-        (2, ["--bundle", "b", "--trial", "1"], "--bundle goes with neither"),
+        (2, ["--bundle", "b", "--trial", "1"], "--bundle goes with no other option"),
         (2, ["--device", "cuda:77"], "cuda:77 is not on this machine"),
     ]
     before = (mixed.path / "x.npy").read_bytes()

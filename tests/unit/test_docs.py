@@ -21,6 +21,7 @@ from tunectl.config.load import load
 from tunectl.config.schema import Surroundings, TrainingRun
 from tunectl.config.search_schema import Search
 from tunectl.errors import ConfigError
+from tunectl.reports.figures.names import KindName
 from tunectl.studies.ranking import one_or_list
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +40,7 @@ _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _SUBSTITUTION = re.compile(r"\$\(([^()]*)\)")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+_PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 _KEY_ROW = re.compile(r"^\| `([a-z_0-9.]+)` \| `(.+?)` \|", re.MULTILINE)
 _OVERRIDE = re.compile(r"'?([a-z_]+\.[a-z_0-9.]+=[^']+)'?")
 _VARIABLE = re.compile(r"`((?:TUNECTL|OPTUNA)_[A-Z_]+)(?:=\w+)?`")
@@ -204,6 +206,21 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
         assert target.exists(), link
         if anchor:
             assert anchor in heading_anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_picture_is_there(page: Path) -> None:
+    for link in _PICTURE.findall(prose(page)):
+        assert (page.parent / link).is_file(), link
+
+
+def test_every_kind_of_figure_has_a_section_and_a_picture() -> None:
+    page = ROOT / "docs" / "figures.md"
+    shown = [Path(link).stem for link in _PICTURE.findall(prose(page))]
+    assert sorted(shown) == sorted(KindName)
+    assert set(KindName) <= heading_anchors(page)
+    sizes = [file.stat().st_size for file in (ROOT / "docs" / "figures").iterdir()]
+    assert sum(sizes) < 1_500_000
 
 
 def test_every_configuration_key_is_documented_and_no_other() -> None:

@@ -111,6 +111,16 @@ class StudyDir:
         return self.path / "best"
 
     @property
+    def plots_dir(self) -> Path:
+        """The study's figures."""
+        return self.path / "plots"
+
+    @property
+    def report_file(self) -> Path:
+        """The study as a page."""
+        return self.path / "report.html"
+
+    @property
     def lock_file(self) -> Path:
         """Held while a trial of the study is claimed."""
         return self.path / ".claim.lock"

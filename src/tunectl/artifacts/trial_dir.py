@@ -148,6 +148,17 @@ class TrialDir:
         """The trial's own log."""
         return self.path / "logs" / "trial.log"
 
+    def figures(self) -> list[Path]:
+        """Return its figures: the learning curves, the overview, then the others by name."""
+        found = [*self.path.glob("[!.]*.png"), *self.plots_dir.glob("[!.]*.png")]
+        first = (self.learning_curves_file, self.plots_dir / "overview.png")
+        return sorted(found, key=lambda file: (file != first[0], file != first[1], str(file)))
+
+    def texts(self) -> list[Path]:
+        """Return what it has to read, for people rather than programs."""
+        files = (self.summary_file, self.log_file, self.metrics_file)
+        return [file for file in (*files, self.config_file, self.info_file) if file.is_file()]
+
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write `config.yaml`."""
         atomic.write_yaml(self.config_file, config)

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +18,8 @@ from tunectl import __version__
 from tunectl.cli import (
     doctor,
     mirror,
+    pages,
+    plots,
     predict,
     results,
     study,
@@ -66,7 +68,8 @@ def _without_passwords() -> Iterator[None]:
     except Exception as error:
         message = getattr(error, "message", None)
         if isinstance(message, str):
-            error.message = hide_passwords(message)  # type: ignore[attr-defined]
+            with suppress(AttributeError):  # another library's, which cannot be changed
+                error.message = hide_passwords(message)  # type: ignore[attr-defined]
         raise
 
 
@@ -83,8 +86,10 @@ upkeep.register(app)
 tune.register(app)
 worker.register(app)
 results.register(app)
+pages.register(app)
 doctor.register(app)
 predict.register(app)
+plots.register(app)
 study_changes.register(study.app)
 study_files.register(study.app)
 app.add_typer(study.app, name="study")

@@ -1,4 +1,4 @@
-"""What a shell may complete: names of studies and numbers of trials.
+"""What a shell may complete: names of studies, numbers of trials and kinds of figure.
 
 A user who presses Tab waits for it, so it imports neither Optuna nor PyTorch; and a completion that
 cannot be made is none, never an error.
@@ -7,7 +7,7 @@ cannot be made is none, never an error.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,39 @@ def complete_trial(context: typer.Context, incomplete: str) -> list[str]:
 def complete_finished(context: typer.Context, incomplete: str) -> list[str]:
     """Return the numbers of the study's completed trials."""
     return _numbers(context, incomplete, only="complete")
+
+
+@_quiet
+def complete_kinds(context: typer.Context, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Return the kinds of figure that may follow those typed, with these before them."""
+    from tunectl.reports.figures.names import KindName
+
+    return _further(list(KindName), incomplete)
+
+
+@_quiet
+def complete_formats(context: typer.Context, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Return the formats of figures that may follow those typed, with these before them."""
+    from tunectl.reports.figures.names import Format
+
+    return _further(list(Format), incomplete)
+
+
+@_quiet
+def complete_studies(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the studies that may follow those typed, with these before them."""
+    from tunectl.studies.glance import study_names
+
+    names = study_names(_storage_url(context))
+    return _further([name for name in names if _PLAIN.fullmatch(name)], incomplete)
+
+
+def _further(names: Sequence[str], incomplete: str) -> list[str]:
+    """Return what a list with commas may become by the next of its names."""
+    typed, comma, start = incomplete.rpartition(",")
+    taken = typed.split(",")
+    rest = (name for name in names if name.startswith(start) and name not in taken)
+    return [f"{typed}{comma}{name}" for name in rest]
 
 
 def _numbers(context: typer.Context, incomplete: str, **state: str) -> list[str]:

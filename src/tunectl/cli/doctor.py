@@ -60,15 +60,18 @@ def doctor(
 def _look(
     store: Store, study: str | None, *, fix: bool, must_exist: bool
 ) -> tuple[Inspection, Sequence[Repair]]:
+    from tunectl.config.load import load_surroundings
     from tunectl.reports.inspection import Premises, inspect
     from tunectl.reports.repair import repair
 
+    mlflow = load_surroundings(store.project).mlflow
     premises = Premises(
         tree=store.tree,
         url=store.url,
         shown_url=store.shown_url,
         device=store.device,
         study=study,
+        mlflow=mlflow if mlflow.enabled else None,
     )
     if must_exist and premises.database is not None and not premises.database.exists():
         raise StorageError(f"there is no database {store.shown_url}")

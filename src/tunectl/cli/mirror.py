@@ -57,7 +57,7 @@ def sync(
     session = session_of(context)
     store = open_store(session, storage)
     name = load_chosen(store, study).study_name
-    destination = destination_of(store, name)
+    destination = destination_of(store.project, name)
     report, published = bring_up_to_date(store, name, destination, destination.register_best)
     if json:
         print_json(_document(name, destination, report, published))
@@ -80,7 +80,7 @@ def link(
     session = session_of(context)
     store = open_store(session, storage)
     opened = load_chosen(store, study)
-    destination = destination_of(store, opened.study_name)
+    destination = destination_of(store.project, opened.study_name)
     experiment_id, run_ids = _known_runs(store, opened)
     if not destination.is_server and not session.quiet:
         hint = f"these work while this runs: tunectl mlflow ui --port {port}"
@@ -97,7 +97,7 @@ def ui(context: typer.Context, port: PortOption = 5001) -> None:
 
     session = session_of(context)
     store = open_store(session, None)
-    destination = destination_of(store, "")
+    destination = destination_of(store.project, "")
     if destination.is_server:
         emit(f"{destination.web_address}\n")
         return
@@ -109,12 +109,19 @@ def ui(context: typer.Context, port: PortOption = 5001) -> None:
         raise typer.Exit(code)
 
 
-def destination_of(store: Store, study: str) -> Destination:
-    """Return where config.yaml says that a study is mirrored to."""
+def destination_of(project: Path, study: str) -> Destination:
+    """Return where config.yaml says that a study is mirrored to.
+
+    Args:
+        project: The project folder.
+        study: The study's name.
+    """
+    from tunectl.artifacts.study_dir import ProjectTree
     from tunectl.config.load import load_surroundings
     from tunectl.tracking.destination import find_destination
 
-    return find_destination(load_surroundings(store.project).mlflow, store.tree, study)
+    surroundings = load_surroundings(project)
+    return find_destination(surroundings.mlflow, ProjectTree.of(project, surroundings), study)
 
 
 def bring_up_to_date(
@@ -146,7 +153,7 @@ def register_best(store: Store, study: str) -> Published:
         NoCompletedTrialError: there is no trial with a model.
         TrackingError: MLflow cannot be reached, or refuses something.
     """
-    _, published = bring_up_to_date(store, study, destination_of(store, study), True)
+    _, published = bring_up_to_date(store, study, destination_of(store.project, study), True)
     if published is None:
         raise NoCompletedTrialError(f"the best trial of study {study!r} left no model to register")
     return published

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunectl.cli.completion import complete_finished
+from tunectl.cli.mirror import destination_of
 from tunectl.cli.options import StorageOption, StudyOption, option
 from tunectl.cli.render import stderr
 from tunectl.cli.session import (
@@ -26,6 +27,7 @@ from tunectl.errors import NoCompletedTrialError, UsageError
 if TYPE_CHECKING:
     from tunectl.training.data_files import Floats
     from tunectl.training.packaged import PackagedNet
+    from tunectl.training.prediction import SignalNetwork
 
 SUFFIXES = (".npy", ".csv")
 
@@ -59,6 +61,14 @@ def predict(
         Path | None,
         option("--bundle", metavar="DIR|ZIP", help="Use what best --export has written."),
     ] = None,
+    mlflow: Annotated[
+        str | None,
+        option(
+            "--mlflow",
+            metavar="NAME",
+            help="Use a network from MLflow: EXPERIMENT/RUN_ID, models:/NAME@champion, runs:/…",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         option(
@@ -73,27 +83,42 @@ def predict(
 ) -> None:
     """Predict the targets of new signals, in their own units, with a trained network."""
     session = session_of(context)
-    if bundle is not None and (study, trial) != (None, None):
-        raise UsageError("--bundle goes with neither --study nor --trial")
     target = _target(session, out, signals)
-    if bundle is not None:
-        network = _of_bundle(session, bundle)
+    if _is_alone("--bundle", bundle, study, trial, mlflow) and bundle is not None:
+        network: SignalNetwork = _on(device, _of_bundle(session, bundle))
+    elif _is_alone("--mlflow", mlflow, study, trial) and mlflow is not None:
+        network = _of_mlflow(session, mlflow)
     else:
-        network = _of_study(session, storage, study, trial)
-    _predict(session, network, signals, target, device)
+        network = _on(device, _of_study(session, storage, study, trial))
+    _predict(session, network, signals, target)
 
 
-def _predict(
-    session: Session, network: PackagedNet, signals: Path, target: Path | None, device: str
-) -> None:
+def _is_alone(flag: str, value: object, *others: object) -> bool:
+    """Whether an option was given, which says all that the others could.
+
+    Raises:
+        UsageError: one of the others was given too.
+    """
+    if value is not None and any(other is not None for other in others):
+        raise UsageError(f"{flag} goes with no other option that says which network")
+    return value is not None
+
+
+def _predict(session: Session, network: SignalNetwork, signals: Path, target: Path | None) -> None:
     from tunectl.reports.predictions import write_predictions
-    from tunectl.training.device import resolve_device
     from tunectl.training.prediction import open_signals, predict_signals
 
     opened = open_signals(session.project / signals, str(signals), network)
-    batches = predict_signals(network, opened, str(signals), resolve_device(device))
+    batches = predict_signals(network, opened, str(signals))
     with _progress(session, len(opened), batches) as shown:
         write_predictions(target, network.target_names, len(opened), shown, sys.stdout)
+
+
+def _on(device: str, network: PackagedNet) -> PackagedNet:
+    """Move a network to the device asked for."""
+    from tunectl.training.device import resolve_device
+
+    return network.to(resolve_device(device))
 
 
 def _target(session: Session, out: Path | None, signals: Path) -> Path | None:
@@ -116,6 +141,12 @@ def _of_bundle(session: Session, bundle: Path) -> PackagedNet:
     from tunectl.training.packaged import load_bundle
 
     return load_bundle(session.project / bundle)
+
+
+def _of_mlflow(session: Session, name: str) -> SignalNetwork:
+    from tunectl.tracking.loading import load_model
+
+    return load_model(name, destination_of(session.project, ""))
 
 
 def _of_study(

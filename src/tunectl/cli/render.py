@@ -16,6 +16,11 @@ from rich.text import Text
 
 from tunectl.artifacts.atomic import to_json
 
+# Said again here for the other modules of this room.
+from tunectl.reports.words import duration as duration
+from tunectl.reports.words import number as number
+from tunectl.reports.words import value_text as value_text
+
 if TYPE_CHECKING:
     from tunectl.reports.summary import StudySummary, TrialSummary
     from tunectl.running.replay import Replay
@@ -63,29 +68,6 @@ def show(*renderables: Any) -> None:
     for renderable in renderables:
         console.print(renderable)
     sys.stdout.flush()
-
-
-def number(value: float | None) -> str:
-    """Return a metric's value for people."""
-    return "–" if value is None else f"{value:.5g}"
-
-
-def duration(seconds: float | None) -> str:
-    """Return a duration for people: `3.1 s`, `4:05`, `2:04:05`."""
-    if seconds is None:
-        return "–"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def value_text(value: Any) -> str:
-    """Return a parameter's value for people, as it would stand in YAML."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def states_text(states: Mapping[str, int]) -> Text:

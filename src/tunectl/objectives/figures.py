@@ -1,7 +1,7 @@
 """What a trial draws: its learning curves, and predicted over true values of the test split.
 
-It takes arrays and histories and writes PNG files, with figures of its own rather than pyplot's
-global ones, so that it works without a display and leaves nothing behind.
+It takes arrays and histories, and returns figures or writes them as PNG files. The figures are its
+own rather than pyplot's global ones, so that it works without a display and leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -44,10 +44,7 @@ def draw_learning_curves(
     metric: str,
     best_epoch: int | None,
 ) -> None:
-    """Draw training loss and validation metric by epoch, each on a linear and on a log scale.
-
-    The two have axes of their own: the loss carries weights and units that the metric does not.
-    R² may be negative and is better when larger, so the log scale shows 1 − R².
+    """Write the learning curves; see `learning_curves`.
 
     Args:
         path: The PNG file.
@@ -55,9 +52,31 @@ def draw_learning_curves(
         metric: The study's metric.
         best_epoch: 1-based, marked; None if there is none.
     """
-    figure = _figure(11, 6.4)
-    axes = figure.subplots(2, 2, sharex=True)
-    rows = (("train_loss", "training loss", BLUE), (metric, metric, ORANGE))
+    _save(learning_curves(histories, metric=metric, best_epoch=best_epoch), path)
+
+
+def learning_curves(
+    histories: Mapping[str, Sequence[float]],
+    *,
+    metric: str,
+    best_epoch: int | None,
+    title: str | None = None,
+) -> Figure:
+    """Draw training loss and validation metric by epoch, each on a linear and on a log scale.
+
+    The two have axes of their own: the loss carries weights and units that the metric does not.
+    R² may be negative and is better when larger, so the log scale shows 1 − R².
+
+    Args:
+        histories: `train_loss` and the metric, one value per epoch.
+        metric: The study's metric.
+        best_epoch: 1-based, marked; None if there is none.
+        title: What stands above it, None for nothing.
+    """
+    wanted = (("train_loss", "training loss", BLUE), (metric, metric, ORANGE))
+    rows = [row for row in wanted if len(histories.get(row[0], ()))] or wanted[1:]
+    figure = _figure(11, 3.2 * len(rows) if len(rows) > 1 else 3.8)
+    axes = figure.subplots(len(rows), 2, sharex=True, squeeze=False)
     for (linear, log), (key, label, colour) in zip(axes, rows, strict=True):
         values = np.asarray(histories.get(key, ()), dtype=float)
         _draw_curve(linear, values, label, colour, best_epoch)
@@ -68,13 +87,16 @@ def draw_learning_curves(
             _take_log_scale(log)
     axes[0][0].set_title("linear scale")
     axes[0][1].set_title("logarithmic scale")
-    for bottom in axes[1]:
+    for bottom in axes[-1]:
         bottom.set_xlabel("epoch")
         bottom.xaxis.get_major_locator().set_params(integer=True)
     if best_epoch is not None:
-        axes[1][0].legend(loc="best", fontsize=9)
-    figure.subplots_adjust(left=0.08, right=0.98, top=0.94, bottom=0.09, wspace=0.24, hspace=0.1)
-    _save(figure, path)
+        axes[-1][0].legend(loc="best", fontsize=9)
+    _set_title(figure, title)
+    height = figure.get_figheight()
+    top, bottom = 1 - (0.38 if title is None else 0.7) / height, 0.58 / height
+    figure.subplots_adjust(left=0.08, right=0.98, top=top, bottom=bottom, wspace=0.24, hspace=0.1)
+    return figure
 
 
 def draw_predictions(
@@ -100,7 +122,7 @@ def draw_predictions(
         files.append(folder / f"{file_stem(index, name)}.png")
         _save(figure, files[-1])
     files.append(folder / "overview.png")
-    _save(_overview(y_pred, y_true, names, r2), files[-1])
+    _save(overview(y_pred, y_true, names), files[-1])
     return files
 
 
@@ -115,9 +137,18 @@ def file_stem(index: int, name: str) -> str:
     return f"target_{index}_{safe}" if safe else f"target_{index}"
 
 
-def _overview(
-    y_pred: Values, y_true: Values, names: Sequence[str], r2: Mapping[str, float | None]
+def overview(
+    y_pred: Values, y_true: Values, names: Sequence[str], *, title: str | None = None
 ) -> Figure:
+    """Draw predicted over true values of all targets, a panel for each.
+
+    Args:
+        y_pred: (N, T) in the targets' own units.
+        y_true: (N, T) likewise.
+        names: One per target.
+        title: What stands above it, None for nothing.
+    """
+    r2 = {name: row["r2"] for name, row in target_metrics(y_pred, y_true, names).items()}
     columns = min(OVERVIEW_COLUMNS, len(names))
     rows = -(-len(names) // columns)
     width, height = 4.4 * columns, 4.4 * rows
@@ -130,11 +161,12 @@ def _overview(
     figure.subplots_adjust(
         left=0.95 / width,
         right=1 - 0.2 / width,
-        top=1 - 0.4 / height,
+        top=1 - (0.4 if title is None else 0.75) / height,
         bottom=0.6 / height,
         wspace=0.36,
         hspace=0.3,
     )
+    _set_title(figure, title)
     return figure
 
 
@@ -175,7 +207,7 @@ def _draw_scatter(axes: Axes, pred: Values, true: Values, name: str, r2: float |
     axes.set_ylabel(f"predicted{suffix}")
     score = "R² undefined" if r2 is None else f"R² = {r2:.3f}"
     # A name is the user's text: a `$` in it is no formula.
-    axes.set_title(f"{_shortened(name)}: {score}", fontsize=11, parse_math=False)
+    axes.set_title(f"{shortened(name)}: {score}", fontsize=11, parse_math=False)
     axes.grid(visible=True, color="#e3e3e3", linewidth=0.8)
     axes.set_axisbelow(True)
 
@@ -187,9 +219,15 @@ def _limits(pred: Values, true: Values) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str) -> str:
+    """Return a target's name on one line, cut where it is long."""
     text = " ".join(name.split())
     return text if len(text) <= LONGEST_TITLE else f"{text[: LONGEST_TITLE - 1]}…"
+
+
+def _set_title(figure: Figure, title: str | None) -> None:
+    if title is not None:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, parse_math=False)
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunectl.config.schema import TrialConfig
-from tunectl.training.data import Split
 from tunectl.training.metrics import DIRECTIONS
+
+if TYPE_CHECKING:  # it brings PyTorch
+    from tunectl.training.data import Split
 
 
 def unit_of(target: str) -> str:

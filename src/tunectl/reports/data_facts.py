@@ -103,13 +103,13 @@ def _are_the_same(
     tolerance: float,
 ) -> bool:
     """Whether the test split has the trial's targets, and the network its predictions there."""
-    from tunectl.training.prediction import predict_signals
+    from tunectl.training.prediction import fits, predict_signals
 
     assert opened.x is not None and opened.t is not None
     shown = opened.x_file.shown
     if not np.array_equal(as_floats(opened.t[split.test]), y_true):
         return False
-    if not network.fits(opened.x.shape[1:]):
+    if not fits(network, opened.x.shape[1:]):
         return False
     try:
         # Rows picked from a mapped file are a copy, so only so many at a time.

@@ -15,7 +15,7 @@ import optuna
 from optuna.storages import RDBStorage
 
 from tunectl.artifacts.study_dir import ProjectTree
-from tunectl.config.schema import Settings
+from tunectl.config.schema import Mlflow, Settings
 from tunectl.errors import StorageError, StudyNotFoundError
 from tunectl.reports.findings import Finding, Severity
 from tunectl.reports.inspection_database import (
@@ -32,6 +32,7 @@ from tunectl.reports.inspection_folders import (
     trial_directories,
 )
 from tunectl.reports.inspection_machine import Disk, inspect_device, inspect_disks
+from tunectl.reports.inspection_mlflow import inspect_mlflow
 from tunectl.reports.inspection_projections import ProjectionCase, inspect_projections
 from tunectl.reports.inspection_running import inspect_running
 from tunectl.reports.inspection_trials import inspect_finished
@@ -43,6 +44,7 @@ from tunectl.studies.file_systems import Mounts, current_mounts
 from tunectl.studies.lifecycle import load_study, stored_settings, study_names
 from tunectl.studies.ownership import owners_of_directories
 from tunectl.studies.storage import open_storage, sqlite_path, storage_errors, timeout_of
+from tunectl.tracking.destination import find_destination
 
 CLAIM_PATIENCE_S = 10.0
 
@@ -57,6 +59,7 @@ class Premises:
         shown_url: The same as it may be shown.
         device: The device that the configuration asks for.
         study: The only study to look at, None for all.
+        mlflow: Where the configuration says that studies are mirrored to; None where they are not.
         mounts: Says what is mounted where.
     """
 
@@ -65,6 +68,7 @@ class Premises:
     shown_url: str
     device: str = "auto"
     study: str | None = None
+    mlflow: Mlflow | None = None
     mounts: Mounts = current_mounts
 
     @property
@@ -198,6 +202,7 @@ def _look_at_studies(
         views = list(_views(premises, storage))
         for view in views:
             found += _inspect_study(view)
+            found += _inspect_mirror(view.case, premises)
         for view in views:
             with suppress(StorageError), view.case.claims():
                 pass  # what was being claimed when the directories were listed is recorded now
@@ -251,6 +256,12 @@ def _inspect_study(view: StudyView) -> Iterator[Finding]:
             message=f"trials ({count}), directories, summaries and links agree",
             study=case.name,
         )
+
+
+def _inspect_mirror(case: StudyCase, premises: Premises) -> Iterator[Finding]:
+    if premises.mlflow is not None:
+        destination = find_destination(premises.mlflow, premises.tree, case.name)
+        yield from inspect_mlflow(case, destination)
 
 
 def _settings_of(study: optuna.Study) -> Settings | None:

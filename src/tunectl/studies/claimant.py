@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import platform
 import sys
 import uuid
@@ -66,14 +67,27 @@ class Claimant:
 
 
 def claimant(study_name: str, project: Path) -> dict[str, Any]:
-    """Return this process as it is stored with a trial that it claims."""
-    return Claimant(
+    """Return this process as it is stored with a trial that it claims.
+
+    Its number tells workers apart in figures; that a worker is alive is never concluded from it.
+    """
+    here = Claimant(
         study=study_name,
         project=str(project),
         host=platform.node(),
         machine=machine(),
         boot=boot(),
-    ).as_stored()
+    )
+    return {**here.as_stored(), "pid": os.getpid()}
+
+
+def worker_of(trial: FrozenTrial) -> tuple[str, int] | None:
+    """Return host and process number of who claimed a trial last, None where that is not known."""
+    stored = trial.user_attrs.get(attributes.CLAIMED_BY)
+    if not isinstance(stored, Mapping):
+        return None
+    host, pid = stored.get("host"), stored.get("pid")
+    return (host, pid) if isinstance(host, str) and isinstance(pid, int) else None
 
 
 def claimant_of(trial: FrozenTrial) -> Claimant | None:

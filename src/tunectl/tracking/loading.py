@@ -27,27 +27,38 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+    from tunectl.training.packaged import PackagedNet
+    from tunectl.training.prediction import SignalNetwork
+
 Floats = NDArray[np.float32]
 NO_PICKLE = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A network that takes and gives data in the users' own units.
+    """A model of MLflow's that takes and gives data in the users' own units.
 
     Args:
-        predict: From signals as recorded, 32-bit floats (N, C, …), to targets (N, T).
-        target_names: One per target, empty where the model does not say.
-        source: What was loaded, for messages.
+        run: From signals as recorded, 32-bit floats (N, C, …), to targets (N, T).
+        sample_shape: Shape of one sample as recorded, all channels: (C, L) or (C, H, W).
+        factor: The last axis may be longer by less than this.
+        looked_at: The recorded channels that it looks at.
+        target_names: One per target.
     """
 
-    predict: Callable[[Floats], Floats]
+    run: Callable[[Floats], Any]
+    sample_shape: tuple[int, ...]
+    factor: int
+    looked_at: tuple[int, ...]
     target_names: Sequence[str]
-    source: str
+
+    def predict(self, signals: Floats) -> Floats:
+        """Return targets (N, T) in their own units, of signals as recorded."""
+        return np.asarray(self.run(signals), dtype=np.float32)
 
 
-def load_model(name: str, destination: Destination) -> LoadedModel:
-    """Return a network from MLflow.
+def load_model(name: str, destination: Destination) -> SignalNetwork:
+    """Return a network from MLflow, on the CPU.
 
     Args:
         name: `EXPERIMENT/RUN_ID`, where the run is a study's or a trial's, or a URI that begins
@@ -55,7 +66,7 @@ def load_model(name: str, destination: Destination) -> LoadedModel:
         destination: The MLflow.
 
     Raises:
-        UsageError: the name is none of these.
+        UsageError: the name is none of these, or the model is none for signals.
         NotFoundError: there is no such experiment, run or model.
         TrackingError: MLflow cannot be reached.
     """
@@ -86,7 +97,7 @@ def _find_run(client: MlflowClient, name: str) -> Run:
     return run
 
 
-def _load_uri(uri: str, destination: Destination) -> LoadedModel:
+def _load_uri(uri: str, destination: Destination) -> SignalNetwork:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import mlflow
@@ -95,19 +106,32 @@ def _load_uri(uri: str, destination: Destination) -> LoadedModel:
         mlflow.set_tracking_uri(destination.uri)
         mlflow.set_registry_uri(destination.uri)
         model = mlflow.pyfunc.load_model(uri)
-    metadata: Any = model.metadata.metadata or {}
-    targets = metadata.get("targets") if isinstance(metadata, dict) else None
+    return _described(model, uri)
+
+
+def _described(model: Any, uri: str) -> LoadedModel:
+    """Return a loaded model with what its signature and its metadata say of it."""
+    signature = model.metadata.signature
+    shapes = [
+        tuple(part.inputs[0].shape) if part is not None and part.is_tensor_spec() else ()
+        for part in (signature and signature.inputs, signature and signature.outputs)
+    ]
+    if any(len(shape) < 2 or min(shape[1:]) < 1 for shape in shapes):
+        raise UsageError(f"{uri} is no model that takes signals and gives targets")
+    (_, *sample_shape), (_, n_targets) = shapes[0], shapes[1][:2]
+    metadata = model.metadata.metadata or {}
+    numbered = [f"target_{index}" for index in range(n_targets)]
     return LoadedModel(
-        predict=lambda x: np.asarray(model.predict(x), dtype=np.float32),
-        target_names=tuple(targets or ()),
-        source=uri,
+        run=model.predict,
+        sample_shape=tuple(sample_shape),
+        factor=int(metadata.get("factor", 1)),
+        looked_at=tuple(metadata.get("channels", range(sample_shape[0]))),
+        target_names=tuple(metadata.get("targets", numbered)),
     )
 
 
-def _load_files(client: MlflowClient, run: Run, name: str) -> LoadedModel:
+def _load_files(client: MlflowClient, run: Run, name: str) -> PackagedNet:
     """Return the network of a trial's run, put together from the files that the trial left."""
-    import torch
-
     from tunectl.training.packaged import load_packaged
 
     with tempfile.TemporaryDirectory(prefix="tunectl-load-") as folder:
@@ -118,13 +142,7 @@ def _load_files(client: MlflowClient, run: Run, name: str) -> LoadedModel:
                 raise NotFoundError(f"{name} has no network: the run has no {inside}")
             file.parent.mkdir(exist_ok=True)
             Path(client.download_artifacts(run.info.run_id, inside, folder)).replace(file)
-        packaged = load_packaged(here)
-
-    def predict(x: Floats) -> Floats:
-        with torch.inference_mode():
-            return np.asarray(packaged(torch.from_numpy(x)).numpy(), dtype=np.float32)
-
-    return LoadedModel(predict=predict, target_names=packaged.target_names, source=name)
+        return load_packaged(here)
 
 
 def _beside(client: MlflowClient, run: Run, inside: str) -> list[Any]:

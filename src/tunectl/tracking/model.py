@@ -142,7 +142,11 @@ def _save(packaged: PackagedNet, example: Any, path: Path) -> None:
         input_example=example,
         pip_requirements=_requirements(),
         serialization_format="pt2",
-        metadata={"targets": list(packaged.target_names)},
+        metadata={
+            "targets": list(packaged.target_names),
+            "channels": list(packaged.looked_at),
+            "factor": packaged.factor,
+        },
     )
 
 

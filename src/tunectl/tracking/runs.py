@@ -70,6 +70,18 @@ def find_runs(
     return found
 
 
+def statuses(client: MlflowClient, experiment_id: str, study_id: str) -> dict[int, str]:
+    """Return the status of each run of a study by trial number, `PARENT` for its own.
+
+    Args: as for `find_runs`; nothing is changed.
+    """
+    wanted = f"tags.`{STUDY_ID}` = '{study_id}'"
+    return {
+        int(run.data.tags.get(TRIAL, PARENT)): str(run.info.status)
+        for run in _search(client, experiment_id, wanted)
+    }
+
+
 def create_run(
     client: MlflowClient, experiment_id: str, plan: RunPlan, parent_run_id: str | None
 ) -> Mirrored:

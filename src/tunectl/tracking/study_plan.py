@@ -194,11 +194,12 @@ def _texts(facts: StudyFacts, settings: Settings | None) -> dict[str, str]:
 def _files(facts: StudyFacts) -> list[ArtifactFile]:
     """Return the study's figures, and those of its best trial."""
     files: list[ArtifactFile] = []
-    plots = facts.tree.study(facts.study.study_name).path / PLOTS
-    for path in sorted(plots.glob("*")) if plots.is_dir() else ():
+    plots = facts.tree.study(facts.study.study_name).plots_dir
+    for path in sorted(plots.rglob("*")) if plots.is_dir() else ():
         if path.is_file() and not path.name.startswith("."):
             stat = path.stat()
-            files.append(ArtifactFile(path, PLOTS, f"{stat.st_size} {stat.st_mtime_ns}"))
+            folder = "/".join((PLOTS, *path.relative_to(plots).parent.parts))
+            files.append(ArtifactFile(path, folder, f"{stat.st_size} {stat.st_mtime_ns}"))
     best = best_trial(facts.study)
     if best is None:
         return files

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
+from contextlib import suppress
 
-from tunectl.errors import TrackingError, UsageError
+from tunectl.errors import TrackingError
 from tunectl.tracking.destination import Destination, quieten
+from tunectl.tracking.loopback import HOST, check_port, exit_code_of, told_into
 from tunectl.tracking.service import connect
 
-HOST = "127.0.0.1"
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE_S = 10.0
 # Nine more processes, for what a page that only shows runs never asks for.
 JOBS = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
@@ -36,14 +32,14 @@ def serve_page(destination: Destination, port: int) -> int:
         UsageError: the port is taken.
         TrackingError: the store cannot be opened, or the page ended by itself.
     """
-    _check_port(port)
+    check_port(port)
     if destination.database is not None and not destination.database.exists():
         connect(destination)  # makes it under its lock
     environment = dict(os.environ)
     quieten(environment)
     environment.setdefault(JOBS, "false")
     told: list[int] = []
-    with _told_into(told):
+    with told_into(told):
         process = subprocess.Popen(
             _command(destination, port), env=environment, start_new_session=True
         )
@@ -54,7 +50,7 @@ def serve_page(destination: Destination, port: int) -> int:
         finally:
             end_group(process)
     if told:
-        return 0 if told[0] == signal.SIGINT else 128 + signal.SIGTERM
+        return exit_code_of(told)
     raise TrackingError(f"MLflow's page ended with exit code {process.returncode}")
 
 
@@ -77,27 +73,3 @@ def _command(destination: Destination, port: int) -> list[str]:
     if destination.artifacts is not None:
         start += ["--default-artifact-root", destination.artifacts.as_uri()]
     return start
-
-
-def _check_port(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise UsageError(
-                f"--port: {port} cannot be used ({error.strerror}); give another"
-            ) from error
-
-
-@contextmanager
-def _told_into(told: list[int]) -> Iterator[None]:
-    def take_down(number: int, _: FrameType | None) -> None:
-        told.append(number)
-
-    before = {number: signal.signal(number, take_down) for number in STOPPING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tunectl.artifacts.bundle import PLAN, SCALING, WEIGHTS, read_bundle
@@ -81,13 +83,19 @@ class PackagedNet(nn.Module):
         *axes, length = self.input_shape[1:]
         return (self.channels, *axes, length * self.factor)
 
-    def fits(self, sample_shape: Sequence[int]) -> bool:
-        """Return whether samples of this shape are what the network was trained on."""
-        if len(sample_shape) != len(self.input_shape):
-            return False
-        *others, length = sample_shape
-        *wanted, trained = self.sample_shape
-        return others == wanted and trained <= length < trained + self.factor
+    @property
+    def looked_at(self) -> tuple[int, ...]:
+        """The recorded channels that the network looks at."""
+        return tuple(self.kept.tolist())
+
+    def predict(self, signals: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return targets (N, T) in their own units; see `forward`, of which it is the NumPy form.
+
+        Args:
+            signals: As recorded, (N, C, L) or (N, C, H, W), all channels.
+        """
+        with torch.inference_mode():
+            return np.asarray(self(torch.from_numpy(signals).to(self.kept.device)).cpu().numpy())
 
     def forward(self, x: Tensor) -> Tensor:
         """Return targets (N, T) in their own units.

@@ -6,23 +6,45 @@ It knows neither studies nor where predictions go.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tunectl.errors import DataError, Problem
 from tunectl.training.data_files import DataFile, Floats, Tally, map_file
-from tunectl.training.packaged import PackagedNet
+
+
+class SignalNetwork(Protocol):
+    """What predictions are made with."""
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of one sample as recorded, all channels: (C, L) or (C, H, W)."""
+
+    @property
+    def factor(self) -> int:
+        """The last axis may be longer by less than this."""
+
+    @property
+    def looked_at(self) -> tuple[int, ...]:
+        """The recorded channels that it looks at."""
+
+    @property
+    def target_names(self) -> Sequence[str]:
+        """One per target."""
+
+    def predict(self, signals: Floats) -> Floats:
+        """Return targets (N, T) in their own units, of signals as recorded."""
+
 
 BATCH_VALUES = 2**20
 BATCH_SAMPLES = 256
 
 
-def open_signals(path: Path, shown: str, network: PackagedNet) -> NDArray[Any]:
+def open_signals(path: Path, shown: str, network: SignalNetwork) -> NDArray[Any]:
     """Map signals into memory and make sure that a network can read them.
 
     Args:
@@ -38,7 +60,7 @@ def open_signals(path: Path, shown: str, network: PackagedNet) -> NDArray[Any]:
     """
     problems: list[Problem] = []
     signals = map_file(DataFile("", shown, path), problems)
-    if signals is not None and not network.fits(signals.shape[1:]):
+    if signals is not None and not fits(network, signals.shape[1:]):
         message = f"signals must be {shape_text(network)}, but their shape is {signals.shape}"
         problems.append(Problem(file=shown, message=message))
     if problems or signals is None:
@@ -46,7 +68,16 @@ def open_signals(path: Path, shown: str, network: PackagedNet) -> NDArray[Any]:
     return signals
 
 
-def shape_text(network: PackagedNet) -> str:
+def fits(network: SignalNetwork, sample_shape: Sequence[int]) -> bool:
+    """Return whether samples of this shape are what a network was trained on."""
+    if len(sample_shape) != len(network.sample_shape):
+        return False
+    *others, length = sample_shape
+    *wanted, trained = network.sample_shape
+    return others == wanted and trained <= length < trained + network.factor
+
+
+def shape_text(network: SignalNetwork) -> str:
     """Return the shape of the signals that a network takes, for people: `(N, 4, 128)`."""
     *others, length = network.sample_shape
     last = length + network.factor - 1
@@ -54,16 +85,13 @@ def shape_text(network: PackagedNet) -> str:
     return "(" + ", ".join(["N", *map(str, others), axis]) + ")"
 
 
-def predict_signals(
-    network: PackagedNet, signals: NDArray[Any], shown: str, device: str = "cpu"
-) -> Iterator[Floats]:
+def predict_signals(network: SignalNetwork, signals: NDArray[Any], shown: str) -> Iterator[Floats]:
     """Predict batch by batch; no more than a batch of signals is in memory at a time.
 
     Args:
-        network: In evaluation mode; it is moved to the device.
+        network: In evaluation mode.
         signals: (N, C, L) or (N, C, H, W), of a shape that the network fits.
         shown: What to call them in a message.
-        device: Where to compute.
 
     Yields:
         Targets (n, T) of the next samples, in their own units.
@@ -71,16 +99,14 @@ def predict_signals(
     Raises:
         DataError: a value that the network looks at is no number, or its prediction is none.
     """
-    network.to(device)
-    kept = tuple(network.kept.tolist())
+    kept = network.looked_at
     size = max(1, min(BATCH_SAMPLES, BATCH_VALUES // math.prod(signals.shape[1:])))
     for start in range(0, len(signals), size):
         # A copy of its own: a mapped file can neither be written nor trusted to stay as it is.
         with np.errstate(over="ignore", invalid="ignore"):
             batch = np.array(signals[start : start + size], dtype=np.float32, order="C")
         _refuse_non_finite(batch[:, list(kept)], start, kept, shown)
-        with torch.inference_mode():
-            targets = network(torch.from_numpy(batch).to(device)).cpu().numpy()
+        targets = network.predict(batch)
         if not np.isfinite(targets).all():
             sample = start + int(np.argmin(np.isfinite(targets).all(axis=1)))
             message = f"the prediction for sample {sample} is not finite: its signals are too large"

@@ -18,10 +18,12 @@ from tunectl.config.search_schema import Direction, Search
 from tunectl.errors import NoTrialSucceededError, Problem, StorageError
 from tunectl.objectives.base import Outcome, TrialContext
 from tunectl.running.coordinator import RunReport, run_study
+from tunectl.running.deaths import note_death
 from tunectl.running.events import EpochEnded, Event, TrialEnded, TrialStarted
 from tunectl.running.opening import open_study
+from tunectl.running.work import open_claims
 from tunectl.running.worker import Workplace
-from tunectl.studies.budget import Budget
+from tunectl.studies.budget import Budget, Unlimited
 from tunectl.studies.ranking import best_trials
 
 Make = Callable[..., Settings]
@@ -67,8 +69,8 @@ class Run:
     def study(self) -> optuna.Study:
         return open_study(self.settings, self.url)[0]
 
-    def go(self, body: Body, **budget: int) -> RunReport:
-        place = Workplace(
+    def place(self, body: Body) -> Workplace:
+        return Workplace(
             study=self.study(),
             settings=self.settings,
             tree=self.tree,
@@ -77,7 +79,9 @@ class Run:
             storage_url=self.url,
             observers=(self.events.append,),
         )
-        return run_study(place, Budget(**budget))
+
+    def go(self, body: Body, **budget: int) -> RunReport:
+        return run_study(self.place(body), Budget(**budget))
 
     def states(self) -> list[str]:
         return [trial.state.name for trial in self.study().get_trials()]
@@ -497,3 +501,20 @@ def test_a_trial_that_was_begun_again_after_its_directory_was_deleted_is_ended_o
     assert run.states() == ["COMPLETE"] * 2
     info = run.project / trial.user_attrs["output_dir"] / "trial_info.yaml"
     assert yaml.safe_load(info.read_text())["state"] == "complete"
+
+
+def test_the_end_of_a_trial_whose_worker_died_before_it_could_tell_is_told(run: Run) -> None:
+    (ended,) = run.go(good, n_trials=1).ended
+    info = ended.directory / "trial_info.yaml"
+    written = yaml.safe_load(info.read_text())
+    info.write_text(yaml.safe_dump({**written, "state": "running", "value": None}))
+    run.events.clear()
+
+    place = run.place(good)
+    told = note_death(place, open_claims(place, None, Unlimited()), 0, "killed")
+
+    assert told == ended
+    assert run.events == [ended]
+    assert yaml.safe_load(info.read_text()) == written
+    (trial,) = run.study().get_trials()
+    assert (trial.state, trial.user_attrs.get("worker_deaths")) == (TrialState.COMPLETE, None)

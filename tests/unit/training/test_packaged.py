@@ -19,6 +19,7 @@ from tunectl.errors import StorageError
 from tunectl.objectives.flow_cnn import FlowCnn
 from tunectl.training.data import split_indices
 from tunectl.training.packaged import PackagedNet, load_packaged
+from tunectl.training.prediction import fits
 
 TARGETS = ["pressure", "share"]
 SIGNALS = {3: (4, 49), 4: (4, 12, 25)}
@@ -107,9 +108,9 @@ def test_it_knows_the_shape_of_what_was_recorded(finished: Context) -> None:
     packaged = load_packaged(finished.directory)
 
     assert packaged.sample_shape == (4, 48)  # 49 values, of which the last is left over
-    assert packaged.fits((4, 48)) and packaged.fits((4, 49)) and packaged.fits((4, 50))
+    assert all(fits(packaged, (4, length)) for length in (48, 49, 50))
     for shape in ((4, 47), (4, 51), (2, 48), (48,), (4, 48, 1)):
-        assert not packaged.fits(shape), shape
+        assert not fits(packaged, shape), shape
 
 
 def test_its_state_dict_holds_the_scaling_too(finished: Context) -> None:

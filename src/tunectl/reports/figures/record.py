@@ -1,0 +1,109 @@
+"""What a trial left in its directory that figures are drawn from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.trial import FrozenTrial
+
+from tunectl.artifacts.trial_dir import TrialDir
+from tunectl.studies.attributes import BEST_EPOCH
+from tunectl.studies.directories import directory_of
+
+Values = NDArray[np.floating]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """A trial as its figures show it.
+
+    Args:
+        number: Its number.
+        metric: The metric shown.
+        curves: `train_loss` and the metric, one value per epoch; empty where nothing is known.
+        best_epoch: 1-based; None where there is none.
+        y_pred: (N, T) predictions of the test split in the targets' own units, None without them.
+        y_true: (N, T) the truth, likewise.
+        target_names: One for each of the T targets.
+    """
+
+    number: int
+    metric: str
+    curves: Mapping[str, Sequence[float]]
+    best_epoch: int | None
+    y_pred: Values | None
+    y_true: Values | None
+    target_names: Sequence[str]
+
+
+def read_record(
+    trial: FrozenTrial, project: Path, metric: str, target_names: Sequence[str]
+) -> TrialRecord:
+    """Read what a trial left; what is missing or damaged is left out.
+
+    Args:
+        trial: The trial as it is stored.
+        project: Absolute path of the project folder.
+        metric: The metric shown.
+        target_names: Names of the targets, where they are known.
+    """
+    directory = directory_of(trial, project)
+    curves = _curves(directory, trial, metric)
+    y_pred, y_true = _predictions(directory)
+    count = 0 if y_pred is None else y_pred.shape[1]
+    is_named = len(target_names) == count
+    best_epoch = trial.user_attrs.get(BEST_EPOCH)
+    return TrialRecord(
+        number=trial.number,
+        metric=metric,
+        curves=curves,
+        best_epoch=best_epoch if isinstance(best_epoch, int) else None,
+        y_pred=y_pred,
+        y_true=y_true,
+        target_names=tuple(target_names) if is_named else [f"target_{i}" for i in range(count)],
+    )
+
+
+def _curves(
+    directory: TrialDir | None, trial: FrozenTrial, metric: str
+) -> dict[str, Sequence[float]]:
+    """Return the histories of `metrics.json`; of a trial without it what it reported."""
+    histories = _histories(directory)
+    curves: dict[str, Sequence[float]] = {
+        key: histories[key] for key in ("train_loss", metric) if key in histories
+    }
+    if metric not in curves and trial.intermediate_values:
+        curves[metric] = [trial.intermediate_values[s] for s in sorted(trial.intermediate_values)]
+    return curves
+
+
+def _histories(directory: TrialDir | None) -> dict[str, list[float]]:
+    if directory is None:
+        return {}
+    try:
+        document = json.loads(directory.metrics_file.read_text(encoding="utf-8"))
+        return {
+            str(name): [float("nan") if value is None else float(value) for value in values]
+            for name, values in document["histories"].items()
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def _predictions(directory: TrialDir | None) -> tuple[Values | None, Values | None]:
+    if directory is None:
+        return None, None
+    try:
+        y_pred = np.load(directory.predictions_file, allow_pickle=False)
+        y_true = np.load(directory.truth_file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None, None
+    is_whole = y_pred.ndim == 2 and y_pred.shape == y_true.shape and y_pred.size > 0
+    if not is_whole or not (np.isfinite(y_pred).all() and np.isfinite(y_true).all()):
+        return None, None
+    return y_pred, y_true
