@@ -167,8 +167,8 @@ def test_a_terminal_is_redrawn_in_place_and_given_back(tmp_path: Path) -> None:
     project = Project(tmp_path)
     study = study_in(project)
     add(study, 3.0, 2.0)
-    with on_terminal(project, *WATCH) as terminal:
-        terminal.wait_for("2 complete", "Ctrl-C ends it")
+    with on_terminal(project, *WATCH, "--top", "1") as terminal:
+        terminal.wait_for("2 complete", "the best trial", "Ctrl-C ends it")
         add(study, 1.0)
         terminal.wait_for("3 complete")
         code = terminal.end(signal.SIGINT)
@@ -182,8 +182,7 @@ def test_a_terminal_is_redrawn_in_place_and_given_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--watch", "--json"], "--watch excludes --json, --csv and --top"),
-        (["--watch", "--top", "3"], "--watch excludes --json, --csv and --top"),
+        (["--watch", "--json"], "--watch excludes --json and --csv"),
         (["--interval", "3"], "--interval goes with --watch"),
         (["--watch", "--interval", "0"], "--interval"),
     ],

@@ -69,9 +69,9 @@ def summary(
     if interval is not None and not watch:
         raise UsageError("--interval goes with --watch")
     if watch:
-        if json or csv or top is not None:
-            raise UsageError("--watch excludes --json, --csv and --top")
-        _watch(context, study, storage, interval)
+        if json or csv:
+            raise UsageError("--watch excludes --json and --csv")
+        _watch(context, study, storage, interval, top)
         return
     store, loaded, found = _summarise(context, study, storage)
     if json or csv:
@@ -150,7 +150,11 @@ def _show_summary(
 
 
 def _watch(
-    context: typer.Context, study: str | None, storage: str | None, interval: float | None
+    context: typer.Context,
+    study: str | None,
+    storage: str | None,
+    interval: float | None,
+    top: int | None,
 ) -> None:
     from tunectl.cli.watch import EVERY_S, PATIENCE_S, watch
     from tunectl.studies.changes import impatient
@@ -161,7 +165,7 @@ def _watch(
     def reopen() -> Store:
         return replace(open_store(session, impatient(url, PATIENCE_S)), url=url)
 
-    watch(reopen, study, EVERY_S if interval is None else interval)
+    watch(reopen, study, EVERY_S if interval is None else interval, top)
 
 
 def _best_document(store: Store, found: StudySummary, best: TrialSummary) -> dict[str, Any]:

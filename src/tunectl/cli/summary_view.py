@@ -69,7 +69,12 @@ def summary_view(
 
 
 def watch_view(
-    summary: StudySummary, insights: Insights, *, ascii_only: bool, height: int
+    summary: StudySummary,
+    insights: Insights,
+    top: Sequence[TrialSummary] | None = None,
+    *,
+    ascii_only: bool,
+    height: int,
 ) -> list[Any]:
     """Return a study at a glance for a screen of so many lines: what changes most comes first.
 
@@ -85,7 +90,7 @@ def watch_view(
         texts = [f"{key} {value_text(value)}" for key, value in sorted(best.params.items())]
         views.append(Padding(Columns(map(Text, texts), padding=(0, 3)), (0, 0, 0, 2)))
         views.append(Text(""))
-    views += _trials_view(summary, None, count=min(LAST, max(3, height - 24)))
+    views += _trials_view(summary, top, count=min(LAST, max(3, height - 24)))
     most = min(MOST_IMPORTANCES, max(3, height - 20))
     return views + lessons_view(summary, insights, ascii_only=ascii_only, most=most)
 
@@ -256,7 +261,9 @@ def _trials_view(
     summary: StudySummary, top: Sequence[TrialSummary] | None, count: int = LAST
 ) -> list[Any]:
     if top is not None:
-        title, chosen = f"the {len(top)} best trials", top
+        title, chosen = "the best trial", top
+        if len(top) > 1:
+            title = f"the {len(top)} best trials"
     else:
         ended = [trial for trial in summary.trials if trial.finished_at is not None]
         latest = sorted(ended, key=lambda one: (one.finished_at or "", one.number))

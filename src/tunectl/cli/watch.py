@@ -157,36 +157,43 @@ class Watcher:
         self._store = self._study = self._stamp = None
 
 
-def watch(open_store: Callable[[], Store], name: str | None, every_s: float) -> None:
+def watch(
+    open_store: Callable[[], Store], name: str | None, every_s: float, top: int | None = None
+) -> None:
     """Show a study until somebody says stop: on a terminal in place, else when it has changed.
 
     Args:
         open_store: Opens the project's database for reading.
         name: The study's name, None for the one meant where none is named.
         every_s: Seconds between two looks.
+        top: How many of the best trials to list instead of the last ones.
 
     Raises: as `Watcher.look`.
     """
     watcher, console = Watcher(open_store, name), stdout()
     first = watcher.look()  # what is wrong with the command is said before the screen is taken
     if console.is_terminal and not console.is_dumb_terminal:
-        _on_screen(console, watcher, first, every_s)
+        _on_screen(console, watcher, first, every_s, top)
     else:
-        _in_lines(console, watcher, first, every_s)
+        _in_lines(console, watcher, first, every_s, top)
 
 
-def _on_screen(console: Console, watcher: Watcher, look: Look, every_s: float) -> None:
+def _on_screen(
+    console: Console, watcher: Watcher, look: Look, every_s: float, top: int | None
+) -> None:
     with Live(console=console, screen=True, auto_refresh=False) as live:
         due = time.monotonic() + every_s
         while True:
-            live.update(_page(look, console), refresh=True)
+            live.update(_page(look, console, top), refresh=True)
             time.sleep(min(TICK_S, every_s))
             if time.monotonic() >= due:
                 look = watcher.look()
                 due = time.monotonic() + every_s
 
 
-def _in_lines(console: Console, watcher: Watcher, look: Look, every_s: float) -> None:
+def _in_lines(
+    console: Console, watcher: Watcher, look: Look, every_s: float, top: int | None
+) -> None:
     shown: object = None
     troubles: str | None = None
     with _pipe_watched() as wait:
@@ -197,14 +204,15 @@ def _in_lines(console: Console, watcher: Watcher, look: Look, every_s: float) ->
             if look.summary is not None and look.insights is not None and look.essence != shown:
                 shown = look.essence
                 ascii_only = console.options.ascii_only
-                views = summary_view(look.summary, look.insights, ascii_only=ascii_only)
+                best = None if top is None else look.summary.top(top)
+                views = summary_view(look.summary, look.insights, best, ascii_only=ascii_only)
                 show(Text(f"--- {_moment(look.at)} ---"), *views, Text(""))
             if wait(every_s):
                 return
             look = watcher.look()
 
 
-def _page(look: Look, console: Console) -> Group:
+def _page(look: Look, console: Console, top: int | None) -> Group:
     """Return what fills the screen."""
     now = time.time()
     age_s = max(0.0, now - look.at)
@@ -216,9 +224,9 @@ def _page(look: Look, console: Console) -> Group:
     if look.summary is not None and look.insights is not None:
         insights = look.insights.aged(age_s)
         ascii_only = console.options.ascii_only
-        views += watch_view(
-            look.summary, insights, ascii_only=ascii_only, height=console.size.height
-        )
+        best = None if top is None else look.summary.top(top)
+        height = console.size.height
+        views += watch_view(look.summary, insights, best, ascii_only=ascii_only, height=height)
     return Group(*views)
 
 
