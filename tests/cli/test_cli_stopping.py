@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,23 @@ def test_a_study_that_is_stopped_again_and_again_goes_on_with_the_same_trial(
     mine = torch.load(info.parent / weights, weights_only=True)
     theirs = torch.load(whole.path / unbroken.user_attrs["output_dir"] / weights, weights_only=True)
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("numbers", "code"), [("HUP", 143), ("TERM TERM", 143), ("INT INT", 130)])
+def test_a_running_trial_obeys_at_once(tmp_path: Path, numbers: str, code: int) -> None:
+    project = small_project(tmp_path, params=PARAMS, optuna_params=LONG)
+    with project.started("tune", "training.epochs=1000000") as process:
+        wait_for_file(project, "outputs/*/*/trial_info.yaml")
+        for name in numbers.split():  # two without a pause are one that was sent twice
+            process.send_signal(getattr(signal, f"SIG{name}"))
+        begun_s = time.monotonic()
+        ended, said = end(process, 0)
+
+    assert time.monotonic() - begun_s < 20  # a busy machine; two seconds or a batch are promised
+    assert ended == code
+    assert "stopped; everything is saved. Go on with: tunectl study resume long" in said
+    assert next(project.path.glob("outputs/*/*/checkpoints/epoch-*"))
 
 
 @pytest.mark.slow

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
+import time
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -53,12 +56,13 @@ def test_a_trial_whose_worker_cannot_be_seen_is_waited_for_until_it_is_released(
     project.ok("study", "create")
     leave_to_a_container(project)
 
-    with project.started("tune") as process:
+    with project.started("-q", "tune") as process:  # said all the same: it may wait for ever
         said = wait_until(process, "tunectl trial release 0")
         released = project.ok("trial", "release", "0")
         process.communicate(timeout=120)
 
     assert "waiting for trial 0, which runs on a-container" in said
+    assert "if its worker is gone: tunectl trial release 0 --study one" in said
     assert released.out == (
         "trial 0 of study one is released: whoever runs the study next takes it up\n"
     )
@@ -107,3 +111,29 @@ def test_a_call_that_tries_out_numbers_of_workers_can_be_stopped(project: Projec
     assert code == 130
     assert not project.trials("one")
     assert not project.path.joinpath("optuna", "workers.json").exists()
+
+
+@pytest.mark.slow
+def test_a_second_signal_ends_a_call_that_waits_for_the_database_at_once(project: Project) -> None:
+    project.ok("study", "create")
+    with closing(sqlite3.connect(project.path / "optuna" / "study.db")) as other:
+        with project.started("tune", "training.epochs=1000000") as process:
+            wait_for_file(project, "outputs/*/*/trial_info.yaml")
+            other.execute("BEGIN IMMEDIATE")
+            wait_for_lock_holder(process)
+            process.send_signal(signal.SIGINT)
+            time.sleep(1)
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=20)  # the database is waited for for a minute
+        other.rollback()
+
+    assert process.returncode == 130
+    assert [trial.state.name for trial in project.trials("one")] == ["RUNNING"]
+
+
+def wait_for_lock_holder(process: subprocess.Popen[str]) -> None:
+    """Wait until a process does nothing but wait."""
+    watched, before = psutil.Process(process.pid), -1.0
+    while (now := watched.cpu_times().user) - before > 0.02:
+        before = now
+        time.sleep(0.5)

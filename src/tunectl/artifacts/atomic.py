@@ -48,10 +48,23 @@ def replacing(path: Path) -> Iterator[Path]:
             with beside.open("rb") as written:
                 os.fsync(written.fileno())
             beside.replace(path)
+            _sync_folder(path.parent)
         except BaseException:
             with suppress(OSError):
                 beside.unlink()
             raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let a file's new name be there after a power cut too, where the system can do that."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def leftovers(folder: Path) -> list[Path]:

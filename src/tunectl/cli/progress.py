@@ -5,7 +5,8 @@ Both are observers of `running.events` and write to standard error.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -33,22 +34,52 @@ DRAWN_HZ = 5.0
 
 
 def follow(
-    console: Console, outlook: Outlook, *, quiet: bool, verbosity: int = 0
+    console: Console,
+    outlook: Outlook,
+    *,
+    quiet: bool,
+    command: Callable[[str], str] = "tunectl {}".format,
+    verbosity: int = 0,
 ) -> tuple[AbstractContextManager[object], Callable[[Event], None]]:
     """Return a display of a running study: what to enter while it runs, and its observer.
 
     Args:
         console: Standard error.
         outlook: What can be said of the call; it is told every event first.
-        quiet: Show nothing.
+        quiet: Show nothing but what may hold the call up for ever.
+        command: Makes a whole command line of one for this project.
         verbosity: How often -v was given.
     """
     if quiet:
-        return nullcontext(), lambda _event: None
+        return nullcontext(), QuietProgress(console, command)
     if console.is_terminal and not console.is_dumb_terminal:
-        live = LiveProgress(console, outlook)
+        live = LiveProgress(console, outlook, command)
         return live.live, live
-    return nullcontext(), LineProgress(console, epochs=verbosity > 0)
+    return nullcontext(), LineProgress(console, command, epochs=verbosity > 0)
+
+
+class QuietProgress:
+    """Nothing, unless the call has to wait for what may never end.
+
+    Args:
+        console: Where that is said.
+        command: Makes a whole command line of one for this project.
+    """
+
+    def __init__(self, console: Console, command: Callable[[str], str]) -> None:
+        self._console = console
+        self._command = command
+        self._study = ""
+
+    def __call__(self, event: Event) -> None:
+        """Write the event's line, if it has one."""
+        if isinstance(event, StudyStarted):
+            self._study = event.study
+        elif isinstance(event, TrialsAwaited):
+            unseen = [one for one in event.trials if not one.is_seen and one.silent_s is None]
+            text = awaited_text(unseen, self._study, self._command)
+            if unseen:
+                self._console.print(text, soft_wrap=True)
 
 
 class LineProgress:
@@ -56,11 +87,16 @@ class LineProgress:
 
     Args:
         console: Where the lines go.
+        command: Makes a whole command line of one for this project.
         epochs: Whether each epoch is worth one too.
     """
 
-    def __init__(self, console: Console, *, epochs: bool = False) -> None:
+    def __init__(
+        self, console: Console, command: Callable[[str], str], *, epochs: bool = False
+    ) -> None:
         self._console = console
+        self._command = command
+        self._study = ""
         self._shows_epochs = epochs
         self._epochs: dict[int, int | None] = {}
         self._metric = "value"
@@ -71,6 +107,7 @@ class LineProgress:
         """Write the event's line, if it has one."""
         if isinstance(event, StudyStarted):
             self._metric, self._planned = event.metrics[0], event.planned
+            self._study = event.study
             self._say(Text(started_text(event)))
         elif isinstance(event, TrialStarted):
             self._epochs[event.number] = event.epochs
@@ -83,7 +120,7 @@ class LineProgress:
             line = Text(f"[{self._done}/{max(self._planned, self._done)}] ")
             self._say(line + ended_text(event, self._metric))
         elif isinstance(event, TrialsAwaited):
-            self._say(awaited_text(event))
+            self._say(awaited_text(event.trials, self._study, self._command))
         elif isinstance(event, WorkerLost):
             self._say(lost_text(event))
 
@@ -103,10 +140,13 @@ class LiveProgress:
     Args:
         console: The terminal.
         outlook: What can be said of the call.
+        command: Makes a whole command line of one for this project.
     """
 
-    def __init__(self, console: Console, outlook: Outlook) -> None:
+    def __init__(self, console: Console, outlook: Outlook, command: Callable[[str], str]) -> None:
         self._console = console
+        self._command = command
+        self._study = ""
         self._board = Board(outlook)
         self._metric = "value"
         self.live = Live(self._board, console=console, refresh_per_second=DRAWN_HZ, transient=True)
@@ -114,7 +154,7 @@ class LiveProgress:
     def __call__(self, event: Event) -> None:
         """Show what has happened."""
         if isinstance(event, StudyStarted):
-            self._metric = event.metrics[0]
+            self._metric, self._study = event.metrics[0], event.study
             self._console.print(Text(started_text(event)))
             self._board(event)
             self.live.refresh()  # from here on it has as many lines at any time
@@ -125,7 +165,7 @@ class LiveProgress:
         elif isinstance(event, TrialEnded):
             self._console.print(ended_text(event, self._metric))
         elif isinstance(event, TrialsAwaited):
-            self._console.print(awaited_text(event))
+            self._console.print(awaited_text(event.trials, self._study, self._command))
         elif isinstance(event, WorkerLost):
             self._console.print(lost_text(event))
 
@@ -166,12 +206,13 @@ def lost_text(event: WorkerLost) -> Text:
     return Text(f"worker {event.worker} was lost{where}: {event.reason}", style="yellow")
 
 
-def awaited_text(event: TrialsAwaited) -> Text:
+def awaited_text(trials: Sequence[AwaitedTrial], study: str, command: Callable[[str], str]) -> Text:
     """Return a line for each trial of another call that has to end before this one can."""
-    return Text("\n").join(Text(_awaited_line(one)) for one in event.trials)
+    lines = [Text(_awaited_line(one, study, command)) for one in trials]
+    return Text("\n").join(lines)
 
 
-def _awaited_line(trial: AwaitedTrial) -> str:
+def _awaited_line(trial: AwaitedTrial, study: str, command: Callable[[str], str]) -> str:
     line = f"waiting for trial {trial.number}, which "
     if trial.is_seen:
         return line + "another process runs"
@@ -179,5 +220,5 @@ def _awaited_line(trial: AwaitedTrial) -> str:
     if trial.silent_s is not None:
         heard = f"was last heard of {duration(trial.silent_s)} ago"
         return f"{line}{where} and {heard}; it is taken up if that goes on for some minutes"
-    way_out = f"if its worker is gone: tunectl trial release {trial.number}"
-    return f"{line}{where} as far as can be seen from here; {way_out}"
+    release = command(f"trial release {trial.number} --study {shlex.quote(study)}")
+    return f"{line}{where} as far as can be seen from here; if its worker is gone: {release}"

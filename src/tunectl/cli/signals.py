@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
 AGAIN_S = 0.05
+# What sends a signal to a process and then to its whole group, as timeout(1) does, means it once.
+ECHO_S = 0.3
+# How long a second signal may take to end the program by Python's own means.
+PATIENCE_S = 1.0
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -43,9 +49,11 @@ class StopRequest:
 
     Args:
         signal_number: The signal that said so, None while none has.
+        since_s: When it came, on the monotonic clock.
     """
 
     signal_number: int | None = None
+    since_s: float = -math.inf
 
     def __call__(self) -> bool:
         """Whether to stop at the next good place."""
@@ -68,8 +76,11 @@ def stopping_gently() -> Iterator[StopRequest]:
     before = {number: signal.getsignal(number) for number in STOPPING}
 
     def take_down(number: int, frame: FrameType | None) -> None:
+        now_s = time.monotonic()
         if request.signal_number is None:
-            request.signal_number = number
+            request.signal_number, request.since_s = number, now_s
+        elif now_s - request.since_s < ECHO_S:
+            pass
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
         else:
@@ -79,10 +90,47 @@ def stopping_gently() -> Iterator[StopRequest]:
         if before[number] != signal.SIG_IGN:
             signal.signal(number, take_down)
     try:
-        yield request
+        with _second_one_heard():
+            yield request
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _second_one_heard() -> Iterator[None]:
+    """Let a second signal end the program also while it waits within a library's own code.
+
+    Python runs no handler before such a call returns, and a locked database is waited for for a
+    minute. Everything may be killed at any moment, so nothing is lost by it.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    over = threading.Event()
+    listener = threading.Thread(target=_listen, args=(reading, over), daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        over.set()
+        signal.set_wakeup_fd(before)
+        os.close(writing)
+        listener.join()
+        os.close(reading)
+
+
+def _listen(reading: int, over: threading.Event) -> None:
+    """Hear signals as the system sends them, and end the program where Python does not."""
+    first_s = math.inf
+    while byte := os.read(reading, 1):
+        if byte[0] not in STOPPING:
+            continue
+        now_s = time.monotonic()
+        first_s = min(first_s, now_s)
+        if now_s - first_s >= ECHO_S and not over.wait(PATIENCE_S):
+            os.write(2, b"ended at once; everything is saved, and the same command goes on\n")
+            os._exit(130 if byte[0] == signal.SIGINT else 128 + signal.SIGTERM)
 
 
 def _terminate(signal_number: int, _: FrameType | None) -> None:

@@ -182,10 +182,12 @@ def release(
     """
     from tunectl.studies.claim_lock import claim_lock
     from tunectl.studies.recovery import release as release_trial
+    from tunectl.studies.storage import storage_errors
 
     store, frozen, name = _find(context, n, study, storage)
     loaded = load_chosen(store, name)
-    with claim_lock(store.url, name, store.tree.study(name))():
+    lock = claim_lock(store.url, name, store.tree.study(name))
+    with storage_errors(store.url), lock():
         standing = release_trial(loaded, frozen.number, store.project)
     done = "is interrupted" if standing.is_interrupted else "is released"
     emit(f"trial {n} of study {name} {done}: whoever runs the study next takes it up\n")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
+import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -38,7 +41,7 @@ from tunectl.cli.session import (
     open_store,
     session_of,
 )
-from tunectl.cli.signals import Terminated, stopping_gently
+from tunectl.cli.signals import StopRequest, Terminated, stopping_gently
 from tunectl.errors import ConfigError, DataError, Problem, TunectlError, UsageError
 
 if TYPE_CHECKING:
@@ -214,15 +217,23 @@ def run_trials(
     if timeout_s is not None and not timeout_s >= 0:
         raise UsageError(f"--timeout takes seconds, not {timeout_s}")
     outlook = Outlook(study, budget, store.url)
-    display, shown = follow(stderr(), outlook, quiet=session.quiet, verbosity=session.verbosity)
+    display, shown = follow(
+        stderr(),
+        outlook,
+        quiet=session.quiet,
+        command=partial(command_for, session, store),
+        verbosity=session.verbosity,
+    )
+    deadline_s = time.monotonic() + (math.inf if timeout_s is None else timeout_s)
     observers: list[Observer] = [outlook, shown, _on_disk(store, study)]
     with mirroring(store, settings) as mirror:
         observers += [mirror] if mirror else []
         try:
             with stopping_gently() as told, display:
-                executor, settings = staff(settings, store.tree, told)
+                is_over = partial(_is_over, told, deadline_s)
+                executor, settings = staff(settings, store.tree, is_over)
                 place = furnish(study, settings, store.tree, store.url, observers, told)
-                report = run_study(place, budget, timeout_s, executor)
+                report = run_study(place, budget, deadline_s - time.monotonic(), executor)
         except BaseException as end:
             _end_early(session, store, study, mirror, end)
             raise
@@ -236,6 +247,10 @@ def run_trials(
         raise typer.Exit(told.exit_code)
     _say_why_it_ended(session, report)
     return summary, mirrored
+
+
+def _is_over(told: StopRequest, deadline_s: float) -> bool:
+    return told() or time.monotonic() >= deadline_s
 
 
 def _on_disk(store: Store, study: optuna.Study) -> Observer:

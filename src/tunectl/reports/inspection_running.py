@@ -37,6 +37,9 @@ def _standing(case: StudyCase, running: RunningTrial) -> Finding:
     who = running.claimed_by
     where = f"{who.host} in {who.project}" if who is not None else "another program"
     what = f"claimed by {where}{_last_sign(running)}; whether it runs cannot be seen from here"
+    if running.silent_s is None:
+        number = trial.number
+        what += f"; if it does not: tunectl trial release {number} --study {case.name}"
     return case.finding(trial, "trial-elsewhere", Severity.NOTICE, what, path=path)
 
 

@@ -14,8 +14,8 @@ from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import TrialConfig
 from tunectl.errors import DivergedError, ObjectiveError
 from tunectl.objectives.base import TrialInterrupted, TrialPruned, TrialTimedOut
+from tunectl.studies import attributes
 from tunectl.studies.storage import storage_errors
-from tunectl.studies.times import spent_s
 from tunectl.training.divergence import DIVERGED
 
 OVER_TIME = "over its time"
@@ -36,6 +36,7 @@ class RunningTrial:
         on_epoch: Told epoch, value and best value so far at each report.
         should_stop: Whether the program has been told to stop.
         clock: Seconds that no one sets back.
+        since_s: When the trial was claimed, by that clock; None for now.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class RunningTrial:
         on_epoch: Callable[[int, float, float], None],
         should_stop: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
+        since_s: float | None = None,
     ) -> None:
         self.config = config
         self.project = project
@@ -70,8 +72,9 @@ class RunningTrial:
         self._best = self._better(frozen.intermediate_values.values(), default=None)
         self._epoch = 0
         limit_s = config.failures.trial_timeout
-        left_s = math.inf if limit_s is None else limit_s - spent_s(frozen)
-        self._deadline = clock() + left_s
+        spent_s = float(frozen.user_attrs.get(attributes.SPENT_S, 0.0))  # before this claim
+        left_s = math.inf if limit_s is None else limit_s - spent_s
+        self._deadline = (clock() if since_s is None else since_s) + left_s
         # Optuna prunes by the study's only value: not for several, nor for one that no epoch has.
         self._prunable = config.study.values == (config.study.metric,)
 

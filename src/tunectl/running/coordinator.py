@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -35,7 +36,7 @@ class RunReport:
 def run_study(
     place: Workplace,
     budget: Budget,
-    timeout_s: float | None = None,
+    timeout_s: float = math.inf,
     executor: Executor | None = None,
 ) -> RunReport:
     """Run trials until the budget is met.
@@ -53,7 +54,7 @@ def run_study(
         NoTrialSucceededError: all trials of this call failed, or too many in a row did.
         StorageError: the database or the disk failed; running trials can be taken up again.
     """
-    deadline = time.monotonic() + timeout_s if timeout_s is not None else float("inf")
+    deadline = time.monotonic() + timeout_s
     executor = executor or Inline()
     tally = Tally(place.settings.search.failures.max_consecutive_failures)
     told = place.should_stop

@@ -12,6 +12,7 @@ import time
 
 from tunectl.errors import TrialLostError
 from tunectl.objectives.base import TrialInterrupted
+from tunectl.running.deaths import note_unseen_death
 from tunectl.running.events import AwaitedTrial, TrialClaimed, TrialsAwaited
 from tunectl.running.worker import Workplace, run_trial
 from tunectl.studies.budget import Claim, Claims, Nothing, Permits
@@ -75,6 +76,8 @@ def work(place: Workplace, claims: Claims) -> bool:
                     return claim.exhausted
         except TrialInterrupted:
             break
+        except TrialLostError as error:  # its own worker came back while it was being taken up
+            log.warning("a trial was ended by another process: %s", error)
         except LockBusyError:
             if not place.should_stop():
                 raise
@@ -84,6 +87,8 @@ def work(place: Workplace, claims: Claims) -> bool:
 def _run(place: Workplace, claims: Claims, claim: Claim) -> None:
     place.tell(TrialClaimed(number=claim.trial.number))
     try:
+        if claim.oom_killed and note_unseen_death(place, claim) is not None:
+            return
         run_trial(place, claim)
     except TrialLostError as error:
         log.warning("trial %d is not ours any more: %s", claim.trial.number, error)

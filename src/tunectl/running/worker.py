@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import math
+import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ from tunectl.running.trial_end import describe_end
 from tunectl.search.space import SearchSpace
 from tunectl.studies import attributes
 from tunectl.studies.budget import Claim
+from tunectl.studies.claimant import worker_of
 from tunectl.studies.directories import own_directory
 from tunectl.studies.heartbeat import beating
 from tunectl.studies.ranking import STATE_NAMES
@@ -150,15 +152,21 @@ def rewrite_stale_infos(place: Workplace) -> None:
         _rewrite_if_stale(place, trial)
 
 
-def tell_unheard_end(place: Workplace, number: int) -> TrialEnded | None:
+def tell_unheard_end(place: Workplace, number: int, pid: int) -> TrialEnded | None:
     """Tell the observers of a trial whose worker died between storing its end and telling it.
 
+    Args:
+        place: The study and its surroundings.
+        number: The trial's number.
+        pid: The worker's process, on this machine.
+
     Returns:
-        What they are told; None for a trial that has not ended.
+        What they are told; None for a trial that has not ended, or that another worker has ended.
     """
     trial = _frozen(place, number)
     directory = own_directory(place.study.study_name, trial, place.tree.project)
-    if not trial.state.is_finished() or directory is None:
+    is_ours = worker_of(trial) == (platform.node(), pid)
+    if not trial.state.is_finished() or directory is None or not is_ours:
         return None
     _rewrite_if_stale(place, trial)
     ended = describe_end(place.study, trial, directory)
@@ -279,6 +287,7 @@ def _context(
         storage_url=place.storage_url,
         on_epoch=on_epoch,
         should_stop=place.should_stop,
+        since_s=claim.since_s,
     )
 
 

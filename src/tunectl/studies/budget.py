@@ -12,7 +12,7 @@ import datetime as dt
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -24,7 +24,7 @@ from tunectl.errors import StorageError
 from tunectl.search.samplers import PerTrialSampler
 from tunectl.studies import attributes
 from tunectl.studies.claim_lock import Lock
-from tunectl.studies.claimant import claimant
+from tunectl.studies.claimant import claimant, claimed_since_s, oom_killed_since
 from tunectl.studies.directories import recorded_path
 from tunectl.studies.recovery import RunningTrial, interrupted_trials, running_trials, take_over
 
@@ -52,11 +52,15 @@ class Claim:
         trial: The Optuna trial.
         directory: Its folder, locked for as long as the claim is held.
         adopted: Whether an earlier process was interrupted in it.
+        oom_killed: Whether memory may have run out under that process.
+        since_s: When it was made, on the monotonic clock.
     """
 
     trial: optuna.Trial
     directory: TrialDir
     adopted: bool
+    oom_killed: bool = False
+    since_s: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,8 +174,12 @@ class Claims:
             if not self._permits.take():
                 yield Nothing(wait=False)
                 return
-            with self._lock():
-                claim = self._claim(held)
+            try:
+                with self._lock():
+                    claim = self._claim(held)
+            except BaseException:
+                self._permits.give_back()
+                raise
             if isinstance(claim, Nothing):
                 self._permits.give_back()
             yield claim
@@ -226,7 +234,7 @@ class Claims:
 
     def _adopt(self, frozen: FrozenTrial, held: ExitStack) -> Claim:
         claim = self._take_over(frozen, held)
-        self._count_pause(claim.trial, claim.directory)
+        self._count_pause(claim.trial, claim.directory, claimed_since_s(frozen))
         return claim
 
     def _take_over(self, frozen: FrozenTrial, held: ExitStack) -> Claim:
@@ -236,14 +244,25 @@ class Claims:
             directory = self._make_directory(trial)
         self._hold(directory, held)
         directory.make_parts()
-        return Claim(trial=trial, directory=directory, adopted=True)
+        oom_killed = oom_killed_since(frozen)
+        return Claim(trial=trial, directory=directory, adopted=True, oom_killed=oom_killed)
 
-    def _count_pause(self, trial: optuna.Trial, directory: TrialDir) -> None:
+    def _count_pause(self, trial: optuna.Trial, directory: TrialDir, since_s: float | None) -> None:
         """Add the time since the trial's last sign of life to that in which it did not run.
 
         Where there is none, it begins anew: all the time since its start is one pause.
+
+        Args:
+            trial: The trial, taken up.
+            directory: Its folder.
+            since_s: When it was claimed before.
         """
         last_s, paused_s = directory.last_sign_s(), 0.0
+        if last_s is not None and since_s is not None:
+            spent_s = trial.user_attrs.get(attributes.SPENT_S, 0.0) + max(0.0, last_s - since_s)
+            trial.set_user_attr(attributes.SPENT_S, round(spent_s, 3))
+        elif attributes.SPENT_S in trial.user_attrs:
+            trial.set_user_attr(attributes.SPENT_S, 0.0)
         if last_s is not None:
             paused_s = float(trial.user_attrs.get(attributes.PAUSED_S, 0.0))
         elif trial.datetime_start is not None:

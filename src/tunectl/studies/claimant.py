@@ -14,7 +14,9 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import sys
+import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -26,6 +28,7 @@ from optuna.trial import FrozenTrial
 
 from tunectl.studies import attributes
 
+VM_FILE = Path("/proc/vmstat")
 BOOT_FILE = Path("/proc/sys/kernel/random/boot_id")
 MACHINE_FILES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
@@ -69,7 +72,9 @@ class Claimant:
 def claimant(study_name: str, project: Path) -> dict[str, Any]:
     """Return this process as it is stored with a trial that it claims.
 
-    Its number tells workers apart in figures; that a worker is alive is never concluded from it.
+    Its number tells workers apart; that a worker is alive is never concluded from it. `since_s` is
+    the time of the claim in seconds since 1970, in no time zone, and `oom_kills` how many processes
+    the kernel had killed until then for want of memory.
     """
     here = Claimant(
         study=study_name,
@@ -78,7 +83,8 @@ def claimant(study_name: str, project: Path) -> dict[str, Any]:
         machine=machine(),
         boot=boot(),
     )
-    return {**here.as_stored(), "pid": os.getpid()}
+    own = {"pid": os.getpid(), "since_s": round(time.time(), 3), "oom_kills": oom_kills()}
+    return {**here.as_stored(), **own}
 
 
 def worker_of(trial: FrozenTrial) -> tuple[str, int] | None:
@@ -106,6 +112,33 @@ def claimant_of(trial: FrozenTrial) -> Claimant | None:
         boot=stored.get("boot"),
         released=stored.get("released") is True,
     )
+
+
+def claimed_since_s(trial: FrozenTrial) -> float | None:
+    """Return when a trial was last claimed, in seconds since 1970; None where that is not known."""
+    since_s = _stored(trial).get("since_s")
+    return float(since_s) if isinstance(since_s, int | float) else None
+
+
+def oom_killed_since(trial: FrozenTrial) -> bool:
+    """Whether the kernel has killed a process for want of memory since a trial was claimed here."""
+    stored, now = _stored(trial), oom_kills()
+    then = stored.get("oom_kills")
+    same_kernel = stored.get("boot") is not None and stored.get("boot") == boot()
+    return same_kernel and isinstance(then, int) and now is not None and now > then
+
+
+def oom_kills() -> int | None:
+    """Return how many processes this kernel has killed for want of memory, None if it won't say."""
+    with suppress(OSError):
+        if found := re.search(r"^oom_kill (\d+)$", VM_FILE.read_text(), re.MULTILINE):
+            return int(found[1])
+    return None
+
+
+def _stored(trial: FrozenTrial) -> Mapping[str, Any]:
+    stored = trial.user_attrs.get(attributes.CLAIMED_BY)
+    return stored if isinstance(stored, Mapping) else {}
 
 
 @functools.cache

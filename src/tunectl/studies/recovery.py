@@ -36,7 +36,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
@@ -156,10 +156,8 @@ def release(study: optuna.Study, number: int, project: Path) -> Standing:
             f"trial {number} has a worker: it was heard of {found.silent_s:.0f} s ago; "
             f"after {GRACE_S:.0f} s of silence the trial is taken up without being released"
         )
-    assert found.claimed_by is not None  # else it would be interrupted
-    released = replace(found.claimed_by, released=True).as_stored()
-    storage = study._storage
-    storage.set_trial_user_attr(found.trial._trial_id, attributes.CLAIMED_BY, released)
+    released = {**found.trial.user_attrs[attributes.CLAIMED_BY], "released": True}
+    study._storage.set_trial_user_attr(found.trial._trial_id, attributes.CLAIMED_BY, released)
     return found.standing
 
 

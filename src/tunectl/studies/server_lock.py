@@ -112,7 +112,7 @@ class ServerLock:
         try:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
         except OperationalError as error:
-            if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            if not _is_only_busy(error):
                 raise
             transaction.rollback()
             return False
@@ -136,3 +136,10 @@ class ServerLock:
         yield
         if connection.execute(text("SELECT RELEASE_LOCK(:name)"), name).scalar() != 1:
             raise StorageError("the database server has let go of a lock too early")
+
+
+def _is_only_busy(error: OperationalError) -> bool:
+    """Whether a lock could not be had in time; drivers keep PostgreSQL's code in various places."""
+    original: Any = error.orig
+    code = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
+    return code == _LOCK_NOT_AVAILABLE or _LOCK_NOT_AVAILABLE in str(original)

@@ -117,14 +117,17 @@ def _read(path: Path) -> Mapping[str, Any] | None:
         digest, payload = content[:_DIGEST_SIZE], content[_DIGEST_SIZE:]
         if hashlib.sha256(payload).digest() != digest:
             return None
-        plain: Mapping[str, Any] = torch.load(io.BytesIO(payload), weights_only=True)
+        # Whoever goes on may have another GPU, or none: everything is moved where it belongs.
+        plain: Mapping[str, Any] = torch.load(
+            io.BytesIO(payload), map_location="cpu", weights_only=True
+        )
     except Exception:  # whatever is wrong with it, the one before may be sound
         return None
     return plain
 
 
 def _to_plain(state: TrainingState) -> dict[str, Any]:
-    best, states = state.best, random_states()
+    best, states = state.best, random_states(_device_of(state))
     return {
         "model": state.model.state_dict(),
         "optimizer": state.optimizer.state_dict(),
@@ -141,7 +144,7 @@ def _to_plain(state: TrainingState) -> dict[str, Any]:
         "batch": state.position.batch,
         "losses": state.position.losses,
         "sizes": state.position.sizes,
-        "random": {"cpu": states.cpu, "cuda": list(states.cuda)},
+        "random": {"cpu": states.cpu, "gpu": states.gpu},
         "trained_s": state.trained_s,
     }
 
@@ -157,7 +160,11 @@ def _from_plain(plain: Mapping[str, Any], state: TrainingState) -> None:
     under_way = plain["batch"] > 0
     state.position = EpochPosition(
         batch=plain["batch"],
-        losses=plain["losses"],
+        losses=[loss.to(_device_of(state)) for loss in plain["losses"]],
         sizes=plain["sizes"],
         random=RandomStates(**plain["random"]) if under_way else None,
     )
+
+
+def _device_of(state: TrainingState) -> torch.device:
+    return next(state.model.parameters()).device

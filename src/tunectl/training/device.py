@@ -9,7 +9,7 @@ import ctypes
 import gc
 import os
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -80,24 +80,28 @@ class RandomStates:
 
     Args:
         cpu: Of the CPU.
-        cuda: Of each CUDA GPU, empty where none is in use.
+        gpu: Of the training's own GPU, None where it runs on the CPU.
     """
 
     cpu: torch.Tensor
-    cuda: Sequence[torch.Tensor] = ()
+    gpu: torch.Tensor | None = None
 
 
-def random_states() -> RandomStates:
-    """Return PyTorch's random states as they are now."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return RandomStates(cpu=torch.get_rng_state(), cuda=cuda)
+def random_states(device: torch.device) -> RandomStates:
+    """Return PyTorch's random states as they are now.
+
+    Args:
+        device: That of the training; it may go on on another one of its kind.
+    """
+    gpu = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    return RandomStates(cpu=torch.get_rng_state(), gpu=gpu)
 
 
-def restore_random(states: RandomStates) -> None:
-    """Put random states back."""
+def restore_random(states: RandomStates, device: torch.device) -> None:
+    """Put random states back, on whichever GPU the training goes on."""
     torch.set_rng_state(states.cpu)
-    if states.cuda and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(list(states.cuda))
+    if states.gpu is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(states.gpu, device)
 
 
 def derive_seed(*parts: int) -> int:

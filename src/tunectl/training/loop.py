@@ -351,7 +351,7 @@ def _train_epoch(
     """Train an epoch, or what is left of it, and return its mean loss per sample."""
     position = state.position
     if position.random is not None:
-        restore_random(position.random)
+        restore_random(position.random, data.device)
         position.random = None
     elif position.batch == 0:
         torch.manual_seed(derive_seed(plan.seed, epoch, _DROPOUT))

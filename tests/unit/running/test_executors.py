@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +50,7 @@ class Shop:
     def study(self) -> optuna.Study:
         return open_study(self.settings, self.url)[0]
 
-    def go(self, *, timeout_s: float | None = None, **budget: int) -> RunReport:
+    def go(self, *, timeout_s: float = math.inf, **budget: int) -> RunReport:
         observers = (self.events.append, self._stop_at_first_epoch)
         place = furnish(
             self.study(), self.settings, self.tree, self.url, observers, self.stop.is_set

@@ -299,6 +299,10 @@ def past(study: Study, number: int, *, hours: float) -> None:
             {"began": began.isoformat(sep=" "), "number": number},
         )
     engine.dispose()
+    trial = study.trials()[number]
+    if "claimed_by" in trial.user_attrs:
+        claimed_by = {**trial.user_attrs["claimed_by"], "since_s": began.timestamp()}
+        study.study()._storage.set_trial_user_attr(trial._trial_id, "claimed_by", claimed_by)
 
 
 def test_time_in_which_a_trial_was_interrupted_does_not_count(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -511,10 +512,37 @@ def test_the_end_of_a_trial_whose_worker_died_before_it_could_tell_is_told(run: 
     run.events.clear()
 
     place = run.place(good)
-    told = note_death(place, open_claims(place, None, Unlimited()), 0, "killed")
+    told = note_death(place, open_claims(place, None, Unlimited()), 0, "killed", pid=os.getpid())
 
     assert told == ended
     assert run.events == [ended]
     assert yaml.safe_load(info.read_text()) == written
     (trial,) = run.study().get_trials()
     assert (trial.state, trial.user_attrs.get("worker_deaths")) == (TrialState.COMPLETE, None)
+
+
+def test_a_trial_under_which_memory_runs_out_again_and_again_is_failed_at_last(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = tmp_path / "vmstat"
+    monkeypatch.setattr("tunectl.studies.claimant.VM_FILE", kernel)
+    for killed in range(4):  # once, and three times more: study.max_retries
+        kernel.write_text(f"oom_kill {killed}\n")
+        with pytest.raises(KeyboardInterrupt):
+            run.go(interrupted, n_trials=1)
+        assert run.states() == ["RUNNING"]
+
+    kernel.write_text("oom_kill 4\n")
+    with pytest.raises(NoTrialSucceededError, match=r"4 times at the same place.* memory ran out"):
+        run.go(good, n_trials=1)
+
+    assert run.states() == ["FAIL"]
+
+
+def test_a_trial_that_is_killed_again_and_again_is_never_given_up(run: Run) -> None:
+    for _ in range(6):
+        with pytest.raises(KeyboardInterrupt):
+            run.go(interrupted, n_trials=1)
+    run.go(good, n_trials=1)
+
+    assert run.states() == ["COMPLETE"]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from postgresql_server import Server
 from tunectl.artifacts.study_dir import StudyDir
 from tunectl.errors import StorageError
 from tunectl.studies.claim_lock import claim_lock
-from tunectl.studies.server_lock import ServerLock, keeps_locks
+from tunectl.studies.server_lock import LockBusyError, ServerLock, keeps_locks
 
 PROCESSES = multiprocessing.get_context("spawn")
 PATIENCE_S = 60.0
@@ -105,6 +106,22 @@ def test_the_lock_of_a_killed_process_is_free_and_others_are_not_concerned(
     process.join(PATIENCE_S)
     with ServerLock(url, "one")():  # waits until the server has noticed
         pass
+
+
+@pytest.mark.slow
+def test_a_lock_is_waited_for_unless_the_program_is_told_to_stop(postgresql: Server) -> None:
+    url = postgresql.new_database()
+    ours, theirs = PROCESSES.Pipe()
+    process = PROCESSES.Process(target=hold, args=(url, "one", theirs))
+    process.start()
+    assert ours.poll(PATIENCE_S)
+
+    with pytest.raises(LockBusyError), ServerLock(url, "one", lambda: True)():
+        pass
+    threading.Timer(2.5, process.kill).start()  # longer than a second, which is one wait
+    with ServerLock(url, "one", lambda: False)():
+        pass
+    process.join(PATIENCE_S)
 
 
 @pytest.mark.slow

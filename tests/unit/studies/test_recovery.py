@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -285,8 +286,27 @@ def test_a_moved_project_folder_goes_on_where_it_was(
         assert isinstance(claim, Claim)
         assert claim.directory.path == moved / left.path.relative_to(tmp_path / "site")
         attrs = site.study.get_trials()[0].user_attrs
-        assert attrs["claimed_by"] == claimant("s", moved)
+        now = {"since_s": attrs["claimed_by"]["since_s"]}
+        assert attrs["claimed_by"] == {**claimant("s", moved), **now}
         assert attrs["output_dir"] == str(claim.directory.path.relative_to(moved))
+
+
+def test_the_time_that_a_trial_has_had_is_that_since_its_claim_in_any_time_zone(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = site.leave(since_s=time.time() - 100.0)
+    left.log_file.parent.mkdir(exist_ok=True)
+    left.log_file.write_text("it had begun")
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        for _ in range(2):  # the second claim adds next to nothing
+            with site.claims().next() as claim:
+                assert isinstance(claim, Claim)
+                assert claim.trial.user_attrs["spent_s"] == pytest.approx(100.0, abs=20.0)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_trial_that_is_alive_elsewhere_counts_as_running(site: Site) -> None:

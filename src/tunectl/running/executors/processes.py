@@ -260,7 +260,8 @@ class _Crew:
         if worker.trial is None:
             return False
         counts = code not in TOLD_TO_STOP
-        end = note_death(self._place, self._claims, worker.trial, reason, counts=counts)
+        pid = worker.process.pid
+        end = note_death(self._place, self._claims, worker.trial, reason, pid=pid, counts=counts)
         return end is not None
 
     def _replace(self, worker: _Worker) -> None:
