@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -380,6 +381,25 @@ def test_doctor_says_which_trials_mlflow_lacks(local: Project, tmp_path: Path) -
     config.write_text("mlflow: {tracking_uri: 'http://ann:secret@127.0.0.1:9'}\n")
     assert "it cannot be reached" in found()["mlflow-unreachable"]
     assert "secret" not in found()["mlflow-unreachable"]
+
+
+@pytest.mark.slow
+def test_the_first_champion_of_a_local_store_is_registered_and_can_be_loaded(
+    local: Project, tmp_path: Path
+) -> None:
+    project = copy_of(local, tmp_path / "copy")
+    shutil.rmtree(project.path / "optuna" / "mlflow-artifacts")
+    (project.path / "optuna" / "mlflow.db").unlink()  # a store has absolute paths in it
+
+    made = project.ok("best", "--register", "--json").document()
+
+    assert (made["version"], made["is_new"]) == ("1", True)
+    assert not (project.path / "mlflow.db").exists()
+    uri = f"models:/{made['name']}@champion"
+    project.ok("predict", "x.npy", "--mlflow", uri, "--out", "by_name.npy")
+    project.ok("predict", "x.npy", "--out", "y.npy")
+    y, by_name = (np.load(project.path / f"{name}.npy") for name in ("y", "by_name"))
+    np.testing.assert_allclose(by_name, y, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -108,7 +108,10 @@ def register(client: MlflowClient, destination: Destination, candidate: Candidat
         champion = _champion(client, name)
         if champion is not None and not _gives_way(champion, candidate, destination):
             return Registration(name=name, version=str(champion.version), is_new=False)
-        version = _own_version(client, name, candidate) or _make_version(client, name, candidate)
+        version = _own_version(client, name, candidate)
+        if version is None:
+            source = _source(client, destination, candidate)
+            version = _make_version(client, name, candidate, source)
         client.set_registered_model_alias(name, CHAMPION, version)
         return Registration(name=name, version=version, is_new=True)
 
@@ -152,10 +155,18 @@ def _own_version(client: MlflowClient, name: str, candidate: Candidate) -> str |
     return None
 
 
-def _make_version(client: MlflowClient, name: str, candidate: Candidate) -> str:
+def _source(client: MlflowClient, destination: Destination, candidate: Candidate) -> str:
+    """Return where the registry is to find the network's files."""
+    if destination.is_server:
+        return candidate.model.uri
+    # A local store would look up the model's id in whatever store the environment names.
+    return str(client.get_logged_model(candidate.model.model_id).artifact_location)
+
+
+def _make_version(client: MlflowClient, name: str, candidate: Candidate, source: str) -> str:
     version = client.create_model_version(
         name,
-        source=candidate.model.uri,
+        source=source,
         run_id=candidate.parent_run_id,
         model_id=candidate.model.model_id,
         tags=candidate.tags(),
