@@ -51,6 +51,7 @@ def test_a_study_that_is_stopped_again_and_again_goes_on_with_the_same_trial(
         code, said = end(process, signal.SIGINT)
 
     assert code == 130
+    assert "stopping when the batch under way is done; Ctrl-C once more ends at once" in said
     assert "stopped; everything is saved. Go on with: tunectl study resume long" in said
     (before,) = project.trials("long")
     assert before.state.name == "RUNNING"
@@ -98,8 +99,8 @@ def test_a_study_that_is_stopped_again_and_again_goes_on_with_the_same_trial(
 @pytest.mark.parametrize(("numbers", "code"), [("HUP", 143), ("TERM TERM", 143), ("INT INT", 130)])
 def test_a_running_trial_obeys_at_once(tmp_path: Path, numbers: str, code: int) -> None:
     project = small_project(tmp_path, params=PARAMS, optuna_params=LONG)
-    with project.started("tune", "training.epochs=1000000") as process:
-        wait_for_file(project, "outputs/*/*/trial_info.yaml")
+    with project.started("-v", "tune", "training.epochs=1000000") as process:
+        wait_until(process, "trial 0 epoch 1")
         for name in numbers.split():  # two without a pause are one that was sent twice
             process.send_signal(getattr(signal, f"SIG{name}"))
         begun_s = time.monotonic()

@@ -8,8 +8,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -66,8 +66,11 @@ class StopRequest:
 
 
 @contextmanager
-def stopping_gently() -> Iterator[StopRequest]:
+def stopping_gently(say: Callable[[], None] = lambda: None) -> Iterator[StopRequest]:
     """Within the block take the first signal down as a request; a second one is immediate.
+
+    Args:
+        say: Called on another thread when the first one comes, to tell the user that it was heard.
 
     Yields:
         The request, for whoever looks for a good place to stop.
@@ -90,7 +93,7 @@ def stopping_gently() -> Iterator[StopRequest]:
         if before[number] != signal.SIG_IGN:
             signal.signal(number, take_down)
     try:
-        with _second_one_heard():
+        with _heard_at_once(say):
             yield request
     finally:
         for number, handler in before.items():
@@ -98,8 +101,8 @@ def stopping_gently() -> Iterator[StopRequest]:
 
 
 @contextmanager
-def _second_one_heard() -> Iterator[None]:
-    """Let a second signal end the program also while it waits within a library's own code.
+def _heard_at_once(say: Callable[[], None]) -> Iterator[None]:
+    """Let signals be heard, and a second one end the program, also within a library's own code.
 
     Python runs no handler before such a call returns, and a locked database is waited for for a
     minute. Everything may be killed at any moment, so nothing is lost by it.
@@ -108,7 +111,7 @@ def _second_one_heard() -> Iterator[None]:
     os.set_blocking(writing, False)
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     over = threading.Event()
-    listener = threading.Thread(target=_listen, args=(reading, over), daemon=True)
+    listener = threading.Thread(target=_listen, args=(reading, over, say), daemon=True)
     listener.start()
     try:
         yield
@@ -120,14 +123,17 @@ def _second_one_heard() -> Iterator[None]:
         os.close(reading)
 
 
-def _listen(reading: int, over: threading.Event) -> None:
+def _listen(reading: int, over: threading.Event, say: Callable[[], None]) -> None:
     """Hear signals as the system sends them, and end the program where Python does not."""
     first_s = math.inf
     while byte := os.read(reading, 1):
         if byte[0] not in STOPPING:
             continue
         now_s = time.monotonic()
-        first_s = min(first_s, now_s)
+        if first_s == math.inf:
+            first_s = now_s
+            with suppress(Exception):  # a stream that is gone is no reason not to listen on
+                say()
         if now_s - first_s >= ECHO_S and not over.wait(PATIENCE_S):
             os.write(2, b"ended at once; everything is saved, and the same command goes on\n")
             os._exit(130 if byte[0] == signal.SIGINT else 128 + signal.SIGTERM)

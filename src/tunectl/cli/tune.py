@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import optuna
+    from rich.console import Console
 
     from tunectl.config.load import Loaded
     from tunectl.config.schema import Settings
@@ -217,8 +218,9 @@ def run_trials(
     if timeout_s is not None and not timeout_s >= 0:
         raise UsageError(f"--timeout takes seconds, not {timeout_s}")
     outlook = Outlook(study, budget, store.url)
+    console = stderr()
     display, shown = follow(
-        stderr(),
+        console,
         outlook,
         quiet=session.quiet,
         command=partial(command_for, session, store),
@@ -229,7 +231,7 @@ def run_trials(
     with mirroring(store, settings) as mirror:
         observers += [mirror] if mirror else []
         try:
-            with stopping_gently() as told, display:
+            with stopping_gently(partial(_say_it_stops, session, console)) as told, display:
                 is_over = partial(_is_over, told, deadline_s)
                 executor, settings = staff(settings, store.tree, is_over)
                 place = furnish(study, settings, store.tree, store.url, observers, told)
@@ -251,6 +253,12 @@ def run_trials(
 
 def _is_over(told: StopRequest, deadline_s: float) -> bool:
     return told() or time.monotonic() >= deadline_s
+
+
+def _say_it_stops(session: Session, console: Console) -> None:
+    if not session.quiet:
+        text = "stopping when the batch under way is done; Ctrl-C once more ends at once"
+        console.print(Text(text), soft_wrap=True)
 
 
 def _on_disk(store: Store, study: optuna.Study) -> Observer:
