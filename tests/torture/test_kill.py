@@ -24,7 +24,7 @@ SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT] if KILLS else [signal.
 CODES = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
 TRIALS = 12
 # Long enough that the study is not over before it has been struck so often.
-EPOCHS = (400, 1200) if KILLS else (40, 120)
+EPOCHS = (1000, 3000) if KILLS else (40, 120)
 CONFIG = "mlflow: {enabled: false}\n"
 PARAMS = """\
 dataset: {source: npy, x_path: x.npy, t_path: t.npy, drop_channels: [], target_names: [a, b]}
