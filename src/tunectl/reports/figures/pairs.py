@@ -40,8 +40,8 @@ def lack_of_pairs(case: FigureCase) -> str | None:
     """Say what is missing for showing pairs of parameters."""
     if len(case.complete) < 3:
         return "it takes at least three completed trials"
-    if len(case.varied) < 2:
-        return "it takes two parameters of more than one value"
+    if len(case.common) < 2:
+        return "it takes two parameters of more than one value that most trials have"
     return None
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_studies import make_study, make_trial, ordinary, studies
+from drawn_studies import WEIGHT, make_study, make_trial, ordinary, studies
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 from matplotlib.image import imread
@@ -133,6 +133,19 @@ def test_a_parameter_on_a_log_scale_has_a_log_axis() -> None:
     panels = {one.get_xlabel(): one for one in kind_of(KindName.SLICE).static(case).axes}
     assert panels["training.learning_rate"].get_xscale() == "log"
     assert panels["model.hidden"].get_xscale() == "linear"
+
+
+def test_importances_leave_out_what_only_some_trials_have() -> None:
+    case = case_of("conditional parameters")
+    assert WEIGHT in case.varied and WEIGHT not in case.importances
+    assert sum(case.importances.values()) == pytest.approx(1.0)
+    kind = kind_of(KindName.IMPORTANCES)
+    label = kind.static(case).axes[0].get_xlabel()
+    assert "rough" in label
+    assert label.endswith(f"not ranked, since only some trials have it: {case.labels[WEIGHT]}")
+    page = kind.interactive(case).layout.xaxis.title.text
+    assert page.replace("<br>", "\n") == label
+    assert WEIGHT not in case.common and case.ranked[-1] == WEIGHT
 
 
 def test_a_few_far_worse_values_do_not_flatten_the_others() -> None:
