@@ -70,7 +70,7 @@ def test_an_empty_folder_has_no_study_and_stays_empty(tmp_path: Path) -> None:
     for command in (["summary"], ["study", "resume"]):
         result = project.tunectl(*command)
         assert (result.code, result.out) == (3, "")
-        assert "there is no study yet; start one with: tunectl tune" in result.err
+        assert "there is no study yet; begin with: tunectl init" in result.err
     assert project.files() == set()
 
 
