@@ -62,6 +62,12 @@ def test_without_a_name_and_with_several_studies_the_choice_is_asked_for(tmp_pat
     assert "study    second" in project.ok("summary").out
 
 
+def test_tables_in_a_pipe_have_no_padding(mixed: Project) -> None:
+    for command in (["summary"], ["study", "list"], ["trial", "list"], ["best"], ["doctor"]):
+        lines = mixed.tunectl(*command).out.splitlines()
+        assert lines and [line for line in lines if line != line.rstrip()] == [], command
+
+
 def test_an_empty_folder_has_no_study_and_stays_empty(tmp_path: Path) -> None:
     project = Project(tmp_path)
 

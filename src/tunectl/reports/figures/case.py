@@ -154,6 +154,12 @@ class FigureCase:
         distribution = self.distributions[parameter]
         return isinstance(distribution, FloatDistribution | IntDistribution) and distribution.log
 
+    def is_whole(self, parameter: str) -> bool:
+        """Whether a parameter is a whole number on a linear scale."""
+        return isinstance(self.distributions[parameter], IntDistribution) and not self.is_log(
+            parameter
+        )
+
     def is_numeric(self, parameter: str) -> bool:
         """Whether a parameter is a number, not a choice."""
         return isinstance(self.distributions[parameter], FloatDistribution | IntDistribution)

@@ -18,7 +18,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from tunectl.reports.figures.case import FigureCase, shorten
 from tunectl.reports.figures.history import best_so_far, lack_of_history
 from tunectl.reports.figures.importances import lack_of_importances
-from tunectl.reports.figures.look import is_wide, limits
+from tunectl.reports.figures.look import is_wide, limits, whole_ticks
 from tunectl.reports.figures.names import KindName
 from tunectl.reports.figures.progress import curves_by_state, lack_of_progress
 from tunectl.reports.importances import left_out_text
@@ -156,7 +156,7 @@ def _plot(groups: Sequence[_Points], title: str, x_label: str, width: int, sign:
             signal = figure.signal(list(xs), list(ys), marker=marker)
             signal.lines(group.is_joined)
             figure.draw(signal)
-    _mark(figure.ruler("x", "lower"), x_low, x_high, _whole_ticks(x_low, x_high), float)
+    _mark(figure.ruler("x", "lower"), x_low, x_high, whole_ticks(x_low, x_high, 7), float)
     _mark(figure.ruler("y", "left"), low, high, _ticks(low, high, is_log), place)
     return f"{title}\n{figure.build()}"
 
@@ -167,11 +167,6 @@ def _mark(
     room = 0.0 if high > low else (abs(low) * 0.05 or 0.5)
     ruler.lim(place(low) - room, place(high) + room)
     ruler.ticks([place(tick) for tick in ticks], [f"{tick:.4g}" for tick in ticks])
-
-
-def _whole_ticks(low: float, high: float) -> list[float]:
-    found = MaxNLocator(6, integer=True).tick_values(low, high)
-    return [float(one) for one in found if low <= one <= high] or [low]
 
 
 def _ticks(low: float, high: float, is_log: bool) -> list[float]:
