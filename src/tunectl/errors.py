@@ -8,6 +8,7 @@
     ├── NoTrialSucceededError       1   every trial of this call failed
     ├── WorkerError                 1   worker processes die before they begin a trial
     ├── OutputError                 1   standard output or a file asked for cannot be written
+    ├── ArtifactError               1   a file of a trial or of a bundle is gone or damaged
     ├── TrackingError               1   MLflow cannot be reached, or says no
     ├── UsageError                  2   wrong usage
     │   ├── ProblemsError           2   carries every Problem at once
@@ -88,6 +89,10 @@ class WorkerError(TunectlError):
 
 class OutputError(TunectlError):
     """Standard output, or a file that was asked for, cannot be written."""
+
+
+class ArtifactError(TunectlError):
+    """A file of a trial or of a bundle is gone or damaged; the study itself is whole."""
 
 
 class TrackingError(TunectlError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -110,9 +111,34 @@ def test_predict_py_needs_nothing_of_this_program(mixed: Project, bundle: Path) 
     head, *rows = printed.stdout.splitlines()
     assert head == ",".join(TARGETS)
     assert len(rows) == N_SAMPLES
+    assert rows[0] == ",".join(map(str, np.load(out)[0]))  # no more digits than there are
     assert refused.returncode == 2
     assert "must be (N, 2, 32)" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_predict_py_behaves_like_a_program(mixed: Project, bundle: Path) -> None:
+    script = bundle / "predict.py"
+
+    helped = run_alone(script, Path("--help"))
+    assert (helped.returncode, helped.stderr) == (0, "")
+    assert "python predict.py X.npy Y.npy" in helped.stdout
+
+    missing = run_alone(script, Path("nowhere.npy"))
+    assert (missing.returncode, missing.stderr) == (2, "nowhere.npy: No such file or directory\n")
+
+    unwritable = run_alone(script, mixed.path / "x.npy", Path("nowhere/y.npy"))
+    assert unwritable.returncode == 2
+    assert unwritable.stderr == "nowhere/y.npy: No such file or directory\n"
+
+    reader, writer = os.pipe()
+    os.close(reader)
+    piped = subprocess.run(
+        [sys.executable, script, mixed.path / "x.npy"],
+        stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    os.close(writer)
+    assert (piped.returncode, piped.stderr) == (0, "")
 
 
 def test_the_onnx_file_takes_any_number_of_recorded_signals(mixed: Project, bundle: Path) -> None:

@@ -408,6 +408,8 @@ def test_a_directory_that_was_deleted_is_no_fault_unless_it_is_the_best_trials(
     (warning,) = found(document, "best-missing")
     assert "its model with it" in warning["message"]
     assert not (project.path / "outputs" / "optuna_best").is_symlink()
+    links = [one for one in document["repaired"] if one["code"].startswith("link-")]
+    assert links and {one["done"] for one in links} == {"removed it"}
     assert len(project.trials("mixed")) == 5
 
 

@@ -99,6 +99,7 @@ def test_a_misspelt_kind_is_answered_with_the_valid_ones(mixed: Project) -> None
     ("arguments", "said"),
     [
         (("--terminal", "--json"), "--json"),
+        (("--terminal", "--format", "svg"), "--format"),
         (("--terminal", "--only", "contour"), "history, intermediate, importances"),
         (("--trial", "0", "--only", "history"), "learning-curves, predicted, residuals"),
         (("--only", "pareto"), "a single metric"),

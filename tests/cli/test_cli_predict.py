@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -138,8 +139,29 @@ def test_a_damaged_bundle_is_named(mixed: Project, tmp_path: Path) -> None:
 
     result = mixed.tunectl("predict", "x.npy", "--bundle", tmp_path / "b")
 
-    assert result.code == 7
+    assert result.code == 1
     assert str(tmp_path / "b") in result.err
+
+
+def test_what_a_trial_has_lost_is_no_fault_of_the_database(mixed: Project, tmp_path: Path) -> None:
+    best = mixed.study("mixed").best_trial
+    directory = mixed.path / best.user_attrs["output_dir"]
+    whole = shutil.copytree(directory, tmp_path / "whole")
+    commands = (["predict", "x.npy"], ["best", "--export", "--to", str(tmp_path / "bundle")])
+    try:
+        (directory / "weights" / "model_simplecnn_real.pth").unlink()
+        for arguments in commands:
+            lost = mixed.tunectl(*arguments)
+            assert (lost.code, "model_simplecnn_real.pth" in lost.err) == (1, True), lost
+        shutil.rmtree(directory)
+        for arguments in commands:
+            gone = mixed.tunectl(*arguments)
+            assert (gone.code, f"trial {best.number}" in gone.err) == (3, True), gone
+        drawn = mixed.tunectl("plots", "--only", "predicted")
+        assert f"the directory of trial {best.number} is gone" in drawn.out + drawn.err
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+        shutil.copytree(whole, directory)
 
 
 def test_progress_is_for_terminals(mixed: Project) -> None:

@@ -177,6 +177,13 @@ def test_it_goes_where_it_is_told_and_replaces_the_last_one(mixed: Project) -> N
     assert [one.name for one in file.parent.iterdir()] == ["study.html"]
 
 
+def test_a_folder_that_is_not_there_is_not_made_for_it(mixed: Project) -> None:
+    refused = mixed.tunectl("report", "--out", "nowhere/at/all.html")
+    assert (refused.code, refused.out) == (2, "")
+    assert "there is no folder" in refused.err
+    assert not (mixed.path / "nowhere").exists()
+
+
 def test_without_a_study_there_is_no_report(tmp_path: Path) -> None:
     project = small_project(tmp_path)
     result = project.tunectl("report")

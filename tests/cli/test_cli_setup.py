@@ -116,6 +116,7 @@ def test_init_writes_three_commented_files_and_never_overwrites(tmp_path: Path) 
     result = project.ok("init", "new/study")
     names = ["config.yaml", "params.yaml", "optuna_params.yaml"]
     assert result.out.splitlines() == [str(target / name) for name in names]
+    assert "next: cd new/study, then tunectl check, then tunectl tune" in result.err
     assert sorted(path.name for path in target.iterdir()) == sorted([".tunectl", *names])
     assert all("#" in (target / name).read_text() for name in names)
     (target / "params.yaml").write_text("model: {hidden: 8}\n")

@@ -62,6 +62,12 @@ def test_without_a_name_and_with_several_studies_the_choice_is_asked_for(tmp_pat
     assert "study    second" in project.ok("summary").out
 
 
+def test_tables_in_a_pipe_have_no_padding(mixed: Project) -> None:
+    for command in (["summary"], ["study", "list"], ["trial", "list"], ["best"], ["doctor"]):
+        lines = mixed.tunectl(*command).out.splitlines()
+        assert lines and [line for line in lines if line != line.rstrip()] == [], command
+
+
 def test_an_empty_folder_has_no_study_and_stays_empty(tmp_path: Path) -> None:
     project = Project(tmp_path)
 
@@ -70,7 +76,7 @@ def test_an_empty_folder_has_no_study_and_stays_empty(tmp_path: Path) -> None:
     for command in (["summary"], ["study", "resume"]):
         result = project.tunectl(*command)
         assert (result.code, result.out) == (3, "")
-        assert "there is no study yet; start one with: tunectl tune" in result.err
+        assert "there is no study yet; begin with: tunectl init" in result.err
     assert project.files() == set()
 
 

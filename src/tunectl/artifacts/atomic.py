@@ -153,7 +153,9 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _is_leftover(path: Path) -> bool:
-    if not path.name.startswith("."):
+    # A lock's name may look the same, such as `.mlflow-registry.lock`: whoever removes one that is
+    # held lets a second process in.
+    if not path.name.startswith(".") or path.suffix == ".lock":
         return False
     try:
         mode = path.lstat().st_mode

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from tunectl.artifacts import atomic
-from tunectl.errors import StorageError, UsageError
+from tunectl.errors import ArtifactError, StorageError, UsageError
 
 PARAMS = "params_best.yaml"
 PLAN = "model.json"
@@ -75,7 +75,7 @@ def read_bundle(path: Path, name: str) -> bytes | None:
 
     Raises:
         UsageError: there is nothing at `path`, or it is no bundle.
-        StorageError: it is damaged, or cannot be read.
+        ArtifactError: it is damaged, or cannot be read.
     """
     if not path.exists():
         raise UsageError(f"there is no bundle {path}")
@@ -84,9 +84,9 @@ def read_bundle(path: Path, name: str) -> bytes | None:
             return _file_of_folder(path, name)
         return _file_of_archive(path, name)
     except _BAD_ARCHIVE as error:
-        raise StorageError(f"{path} is damaged: {error}") from error
+        raise ArtifactError(f"{path} is damaged: {error}") from error
     except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise ArtifactError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _file_of_folder(path: Path, name: str) -> bytes | None:

@@ -37,8 +37,11 @@ def doctor(
 ) -> None:
     """Check that database, trial directories, locks, links and summaries agree.
 
-    It may be used while studies run. Exit code 0: nothing is wrong, or all of it was repaired;
-    1: something is wrong; 7: the database cannot be read.
+    It may be used while studies run.
+
+    Exit code 0: nothing is wrong, or all was repaired. 1: something is wrong.
+
+    Exit code 3: there is no such study. 7: the database cannot be read.
     """
     from tunectl.cli import doctor_view
     from tunectl.reports.inspection_machine import inspect_machine

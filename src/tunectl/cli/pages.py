@@ -11,6 +11,7 @@ from rich.text import Text
 from tunectl.cli.options import StorageOption, StudyOption, option
 from tunectl.cli.render import emit, stderr
 from tunectl.cli.session import load_chosen, open_store, session_of
+from tunectl.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -38,13 +39,18 @@ def report(
     from tunectl.studies.storage import storage_errors
 
     session = session_of(context)
+    if out is not None and not (session.project / out).parent.is_dir():
+        raise UsageError(f"--out {out}: there is no folder {(session.project / out).parent}")
     store = open_store(session, storage)
     chosen = load_chosen(store, study)
     target = store.tree.study(chosen.study_name).report_file if out is None else out
     with storage_errors(store.url):
         written = write_report(chosen, store.shown_url, store.project, store.project / target)
     if written.n_lost and not session.quiet:
-        note = f"note: the directories of {written.n_lost} trials are not here, so it lacks those"
+        whose = "directory of 1 trial is"
+        if written.n_lost > 1:
+            whose = f"directories of {written.n_lost} trials are"
+        note = f"note: the {whose} not here, so the report lacks what they hold"
         stderr().print(note, markup=False, soft_wrap=True)
     emit(f"{written.path}\n")
 

@@ -52,14 +52,15 @@ def plots(
         ),
     ] = None,
     format: Annotated[
-        str,
+        str | None,
         option(
             "--format",
             metavar="FORMAT,…",
             autocompletion=complete_formats,
             help="png, svg, pdf or html (interactive), or several.",
+            show_default="png",
         ),
-    ] = "png",
+    ] = None,
     only: Annotated[
         str | None,
         option(
@@ -98,8 +99,9 @@ def plots(
     json: JsonOption = False,
 ) -> None:
     """Draw figures of the study and of its best trial, and print the files' paths."""
-    _refuse_mixtures(terminal, {"--out": out, "--trial": trial, "--compare": compare}, json)
-    formats = _chosen("--format", format, Format)
+    others = {"--out": out, "--format": format, "--trial": trial, "--compare": compare}
+    _refuse_mixtures(terminal, others, json)
+    formats = _chosen("--format", "png" if format is None else format, Format)
     names = list(KindName) if only is None else _chosen("--only", only, KindName)
     if trial is not None:
         names = _among(names, OF_TRIAL, "--trial")

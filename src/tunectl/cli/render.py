@@ -63,10 +63,16 @@ def emit(text: str) -> None:
 
 
 def show(*renderables: Any) -> None:
-    """Print Rich renderables to standard output."""
+    """Print Rich renderables to standard output; what is no terminal gets no padded lines."""
     console = stdout()
-    for renderable in renderables:
-        console.print(renderable)
+    if console.is_terminal:
+        for renderable in renderables:
+            console.print(renderable)
+    else:
+        with console.capture() as captured:
+            for renderable in renderables:
+                console.print(renderable)
+        sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().split("\n")[:-1])
     sys.stdout.flush()
 
 

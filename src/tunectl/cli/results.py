@@ -51,7 +51,9 @@ def summary(
     top: Annotated[
         int | None, option("--top", metavar="K", min=1, help="Only the K best completed trials.")
     ] = None,
-    watch: Annotated[bool, flag("--watch", help="Show it again and again, until Ctrl-C.")] = False,
+    watch: Annotated[
+        bool, flag("--watch", help="Show it until Ctrl-C; not with --json, --csv.")
+    ] = False,
     interval: Annotated[
         float | None,
         option(

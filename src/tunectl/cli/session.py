@@ -202,7 +202,7 @@ def choose_study(store: Store, name: str | None) -> str:
     with storage_errors(store.url):
         names = study_names(store.storage)
     if not names:
-        raise StudyNotFoundError("there is no study yet; start one with: tunectl tune")
+        raise StudyNotFoundError("there is no study yet; begin with: tunectl init")
     if len(names) > 1:
         raise UsageError(f"which study? Say --study NAME; there are: {', '.join(names)}")
     return names[0]

@@ -125,7 +125,10 @@ def lessons_view(
             title.append(f" for {metric}" if len(summary.metrics) > 1 else "")
             if found.is_rough:
                 title.append(f" (rough, from {found.n_trials} completed trials)", style="dim")
-            views += [title, importance_table(found, ascii_only=ascii_only, most=most), Text("")]
+            views += [title, importance_table(found, ascii_only=ascii_only, most=most)]
+            if found.note:
+                views.append(Padding(Text(found.note, style="dim"), (0, 0, 0, 2)))
+            views.append(Text(""))
     if insights.near_bounds:
         views.append(Text("ranges that may be too narrow", style="bold yellow"))
         # The surest first: those that most of the best trials have in common.

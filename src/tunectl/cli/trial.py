@@ -177,8 +177,9 @@ def release(
 ) -> None:
     """Say that nobody runs a trial any more, so that the next tune takes it up.
 
-    For a worker on a machine or in a container that is gone, where its end cannot be seen from
-    here. A trial that is seen to run is left alone.
+    For a worker on a machine that is gone, whose end cannot be seen from here.
+
+    A trial that is seen to run is left alone.
     """
     from tunectl.studies.claim_lock import claim_lock
     from tunectl.studies.recovery import release as release_trial

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -70,7 +71,8 @@ def init(
     except OSError as error:
         raise StorageError(f"cannot write to {folder}: {error.strerror}") from error
     if not context.obj.quiet:
-        stderr().print(Text("next: tunectl check, then tunectl tune"))
+        elsewhere = f"cd {shlex.quote(str(directory))}, then " if directory is not None else ""
+        stderr().print(Text(f"next: {elsewhere}tunectl check, then tunectl tune"), soft_wrap=True)
 
 
 def demo(

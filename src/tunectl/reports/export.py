@@ -18,7 +18,7 @@ from tunectl.artifacts.bundle import CARD, ONNX, PARAMS, WEIGHTS, write_bundle
 from tunectl.artifacts.study_dir import folder_name
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import Settings, TrainingRun, TrialConfig
-from tunectl.errors import StorageError
+from tunectl.errors import ArtifactError, TrialNotFoundError
 from tunectl.reports.data_facts import DataFacts, look_at_data
 from tunectl.reports.model_card import CardFacts, write_model_card
 from tunectl.reports.summary import StudySummary, TrialSummary
@@ -66,13 +66,16 @@ def export_best(
             is replaced.
 
     Raises:
-        StorageError: the trial's directory is gone or damaged, or the bundle cannot be written.
+        TrialNotFoundError: the trial's directory is gone.
+        ArtifactError: a file of it is gone or damaged.
+        StorageError: the bundle cannot be written.
         UsageError: something stands at `target` that is no bundle.
     """
     from tunectl.training.packaged import load_packaged
 
     if best.output_dir is None or not (project / best.output_dir).is_dir():
-        raise StorageError(f"the directory of trial {best.number} is not here: {best.output_dir}")
+        place = best.output_dir or "none is recorded"
+        raise TrialNotFoundError(f"the directory of trial {best.number} is not here: {place}")
     source = TrialDir(project / best.output_dir)
     config = _read_config(source)
     network = load_packaged(source)
@@ -137,7 +140,7 @@ def _copied(source: TrialDir) -> dict[str, bytes]:
     try:
         return {name: file.read_bytes() for name, file in named.items() if file.is_file()}
     except OSError as error:
-        raise StorageError(f"{error.filename} cannot be read: {error.strerror}") from error
+        raise ArtifactError(f"{error.filename} cannot be read: {error.strerror}") from error
 
 
 def _onnx(network: PackagedNet, data: DataFacts | None) -> tuple[bytes | None, tuple[str, ...]]:
@@ -182,12 +185,12 @@ def _read_config(source: TrialDir) -> TrialConfig:
         document = yaml.safe_load(source.config_file.read_text(encoding="utf-8"))
         return TrialConfig.model_validate(document)
     except (OSError, yaml.YAMLError, ValidationError) as error:
-        raise StorageError(f"{source.config_file} cannot be read: {error}") from error
+        raise ArtifactError(f"{source.config_file} cannot be read: {error}") from error
 
 
 def _read_json(file: Path) -> Mapping[str, Any]:
     try:
         document: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise StorageError(f"{file} cannot be read: {error}") from error
+        raise ArtifactError(f"{file} cannot be read: {error}") from error
     return document

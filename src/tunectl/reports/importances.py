@@ -10,7 +10,7 @@ conditional parameters).
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,10 @@ FEWEST = 10
 """With fewer completed trials nothing can be said."""
 ENOUGH = 50
 """With fewer than so many, the best tenth is fewer than five trials, which says little."""
+COMMON = 0.8
+"""A parameter that a smaller share of the trials has is not ranked: of the few best, hardly any has
+it, so a single one of them could bring it to the top."""
+MOST_LEFT_OUT = 8
 _BEST = 0.1
 _CELLS = 50
 _FEWEST_ALIKE = 2
@@ -45,15 +49,22 @@ class Importances:
     Args:
         shares: Dotted key → its share, largest first; they sum to 1.
         n_trials: How many completed trials they are made from.
+        left_out: Dotted keys of those that too few trials have to be ranked, by name.
     """
 
     shares: Mapping[str, float]
     n_trials: int
+    left_out: Sequence[str] = ()
 
     @property
     def is_rough(self) -> bool:
         """Whether there are so few trials that other ones might well say otherwise."""
         return self.n_trials < ENOUGH
+
+    @property
+    def note(self) -> str:
+        """Which parameters are not ranked, and why; empty where all are."""
+        return left_out_text(self.left_out)
 
 
 def importances_of(
@@ -68,14 +79,15 @@ def importances_of(
 
     Returns:
         None where nothing can be said: fewer than `FEWEST` completed trials with a finite value, no
-        parameter, or values that are all the same.
+        parameter that most of them have, or values that are all the same.
     """
     complete = [
         trial
         for trial in trials
         if trial.state == TrialState.COMPLETE and math.isfinite(trial.values[metric])
     ]
-    names = sorted({name for trial in complete for name in trial.params})
+    left_out = scarce(complete)
+    names = sorted({name for trial in complete for name in trial.params}.difference(left_out))
     if len(complete) < FEWEST or not names:
         return None
     sign = -1.0 if direction == "maximize" else 1.0
@@ -89,8 +101,30 @@ def importances_of(
         return None
     ranked = sorted(names, key=lambda name: (-weights[name], name))
     return Importances(
-        shares={name: weights[name] / total for name in ranked}, n_trials=len(complete)
+        shares={name: weights[name] / total for name in ranked},
+        n_trials=len(complete),
+        left_out=left_out,
     )
+
+
+def scarce(trials: Sequence[FrozenTrial]) -> list[str]:
+    """Return the parameters that too few of the trials have to be ranked, by name."""
+    counts = Counter(name for trial in trials for name in trial.params)
+    return sorted(name for name, count in counts.items() if count < COMMON * len(trials))
+
+
+def left_out_text(names: Sequence[str]) -> str:
+    """Say which parameters are not ranked, and why; empty where all are.
+
+    Args:
+        names: Those that are not, as they are to be shown.
+    """
+    if not names:
+        return ""
+    more = len(names) - MOST_LEFT_OUT
+    listed = ", ".join(names[:MOST_LEFT_OUT]) + (f" and {more} more" if more > 0 else "")
+    them = "it" if len(names) == 1 else "them"
+    return f"not ranked, since only some trials have {them}: {listed}"
 
 
 def _importance(name: str, trials: Sequence[FrozenTrial], is_best: np.ndarray) -> float:

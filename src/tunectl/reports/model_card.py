@@ -103,10 +103,7 @@ def _data(facts: CardFacts) -> list[str]:
         rows = [("signals", facts.data.x), ("targets", facts.data.t)]
         lines += _table(
             ("", "file", "shape", "type", "SHA-256"),
-            (
-                (what, f"`{_plain(one.shown)}`", one.shape, one.dtype, one.sha256)
-                for what, one in rows
-            ),
+            ((what, _code(one.shown), one.shape, one.dtype, one.sha256) for what, one in rows),
         )
         split = facts.data.split
         sizes = (
@@ -147,7 +144,7 @@ def _metrics(facts: CardFacts) -> list[str]:
 
 def _tuned(facts: CardFacts) -> list[str]:
     params = facts.config.parameters
-    rows = [(f"`{key}`", _value(value), facts.space.get(key, "")) for key, value in params.items()]
+    rows = [(_code(key), _value(value), facts.space.get(key, "")) for key, value in params.items()]
     searched = f"the best of {_counted(facts.finished, 'finished trial')}"
     if not rows:
         return ["## What was tuned", "", f"Nothing: {searched}."]
@@ -213,6 +210,17 @@ def _in_unit(name: str) -> str:
 def _plain(text: str) -> str:
     """Return text that Markdown takes as it stands, on one line."""
     return re.sub(r"([\\`*_|<\[\]])", r"\\\1", " ".join(str(text).split()))
+
+
+def _code(text: str) -> str:
+    """Return text as a code span within a table, on one line; there a backslash escapes only `|`.
+
+    Its fence is longer than any run of backquotes within, and a space keeps one at an end from it.
+    """
+    line = " ".join(str(text).split()).replace("|", "\\|")
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    room = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{room}{line}{room}{fence}"
 
 
 def _value(value: object) -> str:

@@ -163,4 +163,7 @@ class _Bench:
         todo = [place for place in safe if place.best_link not in self._written]
         write(summarise(view.case.study, self._premises.shown_url, tree.project), tree, todo)
         self._written |= {place.best_link for place in todo}
-        return "wrote it from the database"
+        if not finding.code.startswith("link-"):
+            return "wrote it from the database"
+        link = tree.project / (finding.path or "")
+        return "made it anew" if link.is_symlink() else "removed it"

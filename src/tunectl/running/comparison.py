@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunectl.artifacts.trial_dir import TrialDir
-from tunectl.errors import StorageError
+from tunectl.errors import ArtifactError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ def compare_files(then: TrialDir, now: TrialDir) -> Mapping[str, list[Difference
         What there was to compare → its differences.
 
     Raises:
-        StorageError: what the trial left is damaged.
+        ArtifactError: what the trial left is damaged.
     """
     kinds: list[tuple[str, Path, Path, _Read]] = [
         ("weights", then.weights_file, now.weights_file, _read_weights),
@@ -152,14 +152,14 @@ def _read_weights(file: Path) -> _Arrays:
         weights = torch.load(file, map_location="cpu", weights_only=True)
         return {name: tensor.numpy() for name, tensor in weights.items()}
     except Exception as error:  # whatever is wrong with it
-        raise StorageError(f"{file} is damaged: {error}") from error
+        raise ArtifactError(f"{file} is damaged: {error}") from error
 
 
 def _read_array(file: Path) -> _Arrays:
     try:
         return {"": np.load(file, allow_pickle=False)}
     except (OSError, ValueError, EOFError) as error:
-        raise StorageError(f"{file} is damaged: {error}") from error
+        raise ArtifactError(f"{file} is damaged: {error}") from error
 
 
 def _is_same(one: float | None, other: float | None) -> bool:

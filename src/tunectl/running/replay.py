@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import TrialConfig
-from tunectl.errors import DivergedError, ObjectiveError, StorageError, UsageError
+from tunectl.errors import ArtifactError, DivergedError, ObjectiveError, UsageError
 from tunectl.objectives.base import Outcome, TrialPruned
 from tunectl.objectives.registry import find_objective
 from tunectl.running.comparison import Difference, compare_files, compare_series
@@ -160,11 +160,11 @@ def read_own_config(directory: TrialDir) -> TrialConfig:
     """Return what a trial ran with.
 
     Raises:
-        StorageError: its configuration is gone or damaged.
+        ArtifactError: its configuration is gone or damaged.
     """
     config = directory.read_config()
     if config is None:
-        raise StorageError(f"{directory.config_file} is gone or damaged")
+        raise ArtifactError(f"{directory.config_file} is gone or damaged")
     return config
 
 

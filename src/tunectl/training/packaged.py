@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from tunectl.artifacts.bundle import PLAN, SCALING, WEIGHTS, read_bundle
 from tunectl.artifacts.trial_dir import TrialDir
-from tunectl.errors import StorageError
+from tunectl.errors import ArtifactError
 from tunectl.training.architecture import Architecture
 from tunectl.training.data import Scaler
 from tunectl.training.models import FlowNet, build_from
@@ -120,18 +120,18 @@ def load_packaged(directory: TrialDir) -> PackagedNet:
         directory: The trial's folder.
 
     Raises:
-        StorageError: a file of it is gone or damaged.
+        ArtifactError: a file of it is gone or damaged.
     """
     plan = _document(directory.model_file, _read(directory.model_file))
     scaling = _document(directory.scaling_file, _read(directory.scaling_file))
     try:
         weights = torch.load(directory.weights_file, map_location="cpu", weights_only=True)
     except DAMAGE as error:
-        raise StorageError(_cannot_be_used(directory.weights_file, error)) from error
+        raise ArtifactError(_cannot_be_used(directory.weights_file, error)) from error
     try:
         return package(plan, scaling, weights)
     except DAMAGE as error:
-        raise StorageError(_cannot_be_used(directory.path, error)) from error
+        raise ArtifactError(_cannot_be_used(directory.path, error)) from error
 
 
 def load_bundle(path: Path) -> PackagedNet:
@@ -142,7 +142,7 @@ def load_bundle(path: Path) -> PackagedNet:
 
     Raises:
         UsageError: there is no bundle.
-        StorageError: it is damaged.
+        ArtifactError: it is damaged.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -150,13 +150,13 @@ def load_bundle(path: Path) -> PackagedNet:
     content = {name: read_bundle(path, name) for name in (PLAN, SCALING, WEIGHTS)}
     missing = [name for name, read in content.items() if read is None]
     if missing:
-        raise StorageError(f"bundle {path} is damaged: it has no {', '.join(missing)}")
+        raise ArtifactError(f"bundle {path} is damaged: it has no {', '.join(missing)}")
     read = {name: part for name, part in content.items() if part is not None}
     plan, scaling = (_document(path / name, read[name]) for name in (PLAN, SCALING))
     try:
         return package(plan, scaling, load(read[WEIGHTS]))
     except (*DAMAGE, SafetensorError) as error:
-        raise StorageError(_cannot_be_used(path, error)) from error
+        raise ArtifactError(_cannot_be_used(path, error)) from error
 
 
 def package(
@@ -211,16 +211,16 @@ def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise StorageError(_cannot_be_used(file, error)) from error
+        raise ArtifactError(_cannot_be_used(file, error)) from error
 
 
 def _document(file: Path, content: bytes) -> Mapping[str, Any]:
     try:
         document = json.loads(content)
     except ValueError as error:
-        raise StorageError(_cannot_be_used(file, error)) from error
+        raise ArtifactError(_cannot_be_used(file, error)) from error
     if not isinstance(document, Mapping):
-        raise StorageError(f"{file} cannot be used: it holds no mapping")
+        raise ArtifactError(f"{file} cannot be used: it holds no mapping")
     return document
 
 

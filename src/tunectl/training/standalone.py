@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -127,6 +128,9 @@ class Network:
 
 def main(arguments: list[str]) -> int:
     """Predict as the first lines of this file say; return the exit code."""
+    if arguments in (["-h"], ["--help"]):
+        print(__doc__.rstrip())
+        return 0
     if not 1 <= len(arguments) <= 2 or arguments[0].startswith("-"):
         print(__doc__, file=sys.stderr)
         return 2
@@ -134,17 +138,35 @@ def main(arguments: list[str]) -> int:
     try:
         y = network.predict(np.load(arguments[0], mmap_mode="r", allow_pickle=False))
     except (OSError, ValueError) as error:
-        print(f"{arguments[0]}: {error}", file=sys.stderr)
-        return 2
-    rows = [network.target_names, *y.tolist()]
-    if len(arguments) == 1:
+        return refuse(arguments[0], error)
+    try:
+        write(y, network.target_names, arguments[1] if len(arguments) == 2 else None)
+    except BrokenPipeError:  # whoever read the table, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        return refuse(arguments[-1], error)
+    return 0
+
+
+def write(y: np.ndarray, names: list[str], target: str | None) -> None:
+    """Write predictions as a table, or as an array; without a target the table is printed."""
+    # NumPy's own text of a number is the shortest that reads back as the same one.
+    rows = [names, *([str(value) for value in row] for row in y)]
+    if target is None:
         csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
-    elif arguments[1].endswith(".csv"):
-        with open(arguments[1], "w", encoding="utf-8", newline="") as out:  # noqa: PTH123
+        sys.stdout.flush()
+    elif target.endswith(".csv"):
+        with open(target, "w", encoding="utf-8", newline="") as out:  # noqa: PTH123
             csv.writer(out, lineterminator="\n").writerows(rows)
     else:
-        np.save(arguments[1], y)
-    return 0
+        np.save(target, y)
+
+
+def refuse(name: str, error: Exception) -> int:
+    """Say what is wrong with a file; return the exit code."""
+    reason = error.strerror if isinstance(error, OSError) else None
+    print(f"{name}: {reason or error}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

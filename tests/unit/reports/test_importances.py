@@ -13,7 +13,7 @@ import pytest
 from made_studies import searched, study_of, trial_of
 
 from tunectl.config.search_schema import Direction
-from tunectl.reports.importances import ENOUGH, FEWEST, importances_of
+from tunectl.reports.importances import ENOUGH, FEWEST, importances_of, left_out_text
 
 
 def rugged(trial: optuna.Trial) -> float:
@@ -24,7 +24,7 @@ def rugged(trial: optuna.Trial) -> float:
     drop = trial.suggest_float("drop", 0.0, 0.5, step=0.05)
     trial.suggest_float("fixed", 3.0, 3.0)
     value = rate + abs(width - 50) / 100 + layers / 100 + 0.1 * drop
-    return value + (0.3 + trial.suggest_float("only_a", 0.0, 1.0) if kind == "a" else 0.0)
+    return value + (0.3 if kind == "a" else 0.0)
 
 
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
@@ -42,6 +42,29 @@ def test_importances_are_those_that_optuna_finds(direction: Direction, n_trials:
     assert list(found.shares.values()) == sorted(found.shares.values(), reverse=True)
     assert math.isclose(sum(found.shares.values()), 1.0)
     assert (found.n_trials, found.is_rough) == (n_trials, n_trials < ENOUGH)
+
+
+def test_only_parameters_that_most_trials_have_are_ranked() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", 0.0, 1.0)
+        rare = trial.suggest_float("rare", 0.0, 1.0) if trial.number % 10 < 7 else 1.0
+        usual = trial.suggest_float("usual", 0.0, 1.0) if trial.number % 10 < 8 else 1.0
+        return rare + 0.1 * usual + 0.01 * x
+
+    found = importances_of(searched(objective, 60).trials, "minimize")
+
+    assert found is not None
+    assert set(found.shares) == {"x", "usual"}
+    assert math.isclose(sum(found.shares.values()), 1.0)
+    assert found.note == "not ranked, since only some trials have it: rare"
+
+
+def test_of_many_parameters_that_are_not_ranked_a_few_are_named() -> None:
+    text = left_out_text([f"p{number}" for number in range(11)])
+    assert text == (
+        "not ranked, since only some trials have them: p0, p1, p2, p3, p4, p5, p6, p7 and 3 more"
+    )
+    assert not left_out_text([])
 
 
 def test_each_metric_has_importances_of_its_own() -> None:

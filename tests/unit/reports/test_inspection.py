@@ -154,6 +154,7 @@ def test_half_written_files_are_known_by_their_names(tmp_path: Path) -> None:
         raise RuntimeError
     left = [".model_simplecnn_real-0a_b1c2d.pth", ".best-old-abcdefgh", ".study-abcdefgh.db-wal"]
     kept = [".gitignore", ".env", ".lock", "metrics-abcdefgh.json", ".claim.lock"]
+    kept += [".mlflow-registry.lock", ".mlflow.lock"]
     for name in (written, *left, *kept):
         (tmp_path / name).touch()
     (tmp_path / ".best-4711").symlink_to("nowhere")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tunectl.artifacts.trial_dir import TrialDir
-from tunectl.errors import StorageError
+from tunectl.errors import ArtifactError
 from tunectl.running.comparison import Difference, compare_files, compare_series
 
 
@@ -88,5 +88,5 @@ def test_damaged_weights_are_named(tmp_path: Path) -> None:
     then, now = folder(tmp_path / "a"), folder(tmp_path / "b")
     then.weights_file.write_bytes(b"PK")
 
-    with pytest.raises(StorageError, match="model_simplecnn_real"):
+    with pytest.raises(ArtifactError, match="model_simplecnn_real"):
         compare_files(then, now)

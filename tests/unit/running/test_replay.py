@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tunectl.artifacts import atomic
 from tunectl.artifacts.trial_dir import TrialDir
-from tunectl.errors import StorageError, UsageError
+from tunectl.errors import ArtifactError, UsageError
 from tunectl.running.replay import check_ended, read_own_config, stopping_epoch
 
 OVER_TIME = "over its time of 60 s after epoch 3"
@@ -72,5 +72,5 @@ def test_a_trial_that_has_not_ended_is_refused(state: TrialState) -> None:
 
 
 def test_a_configuration_that_is_gone_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"config\.yaml is gone or damaged"):
+    with pytest.raises(ArtifactError, match=r"config\.yaml is gone or damaged"):
         read_own_config(TrialDir(tmp_path))

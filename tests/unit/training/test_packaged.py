@@ -15,7 +15,7 @@ import torch
 
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import TrialConfig
-from tunectl.errors import StorageError
+from tunectl.errors import ArtifactError
 from tunectl.objectives.flow_cnn import FlowCnn
 from tunectl.training.data import split_indices
 from tunectl.training.packaged import PackagedNet, load_packaged
@@ -168,7 +168,7 @@ def test_a_file_that_is_gone_or_damaged_is_named(
     else:
         (tmp_path / name).write_text(content)
 
-    with pytest.raises(StorageError, match=name):
+    with pytest.raises(ArtifactError, match=name):
         load_packaged(directory)
 
 
@@ -185,5 +185,5 @@ def test_a_plan_that_is_not_the_weights_is_refused(
     directory.model_file.write_bytes(finished.directory.model_file.read_bytes())
     damage(directory.model_file, change)
 
-    with pytest.raises(StorageError, match="cannot be used"):
+    with pytest.raises(ArtifactError, match="cannot be used"):
         load_packaged(directory)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from tunectl.reports.figures.case import FigureCase, shorten
-from tunectl.reports.figures.look import log_axis, take_log
+from tunectl.reports.figures.look import count_from, log_axis, take_log, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,6 +32,8 @@ def mark(axes: Axes, case: FigureCase, parameter: str, side: Literal["x", "y"]) 
     if case.is_numeric(parameter):
         if case.is_log(parameter):
             take_log(axes, x=side == "x", y=side == "y")
+        elif case.is_whole(parameter):
+            count_from(axis)
         return
     choices = case.choices(parameter)
     stride = -(-len(choices) // MOST_CHOICES)
@@ -51,11 +53,15 @@ def marked(case: FigureCase, parameter: str, most: int = 9) -> Mapping[str, Any]
     Args:
         case: The study.
         parameter: The parameter.
-        most: How many numbers at most on a logarithmic axis.
+        most: How many numbers at most on a logarithmic axis or one of whole numbers.
     """
     if case.is_numeric(parameter):
         values = [trial.params[parameter] for trial in case.complete if parameter in trial.params]
-        return log_axis(values, most) if case.is_log(parameter) else {}
+        if case.is_log(parameter):
+            return log_axis(values, most)
+        if case.is_whole(parameter) and values:
+            return {"tickvals": whole_ticks(min(values), max(values), most)}
+        return {}
     choices = case.choices(parameter)
     return {
         "tickvals": list(range(len(choices))),

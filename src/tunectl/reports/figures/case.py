@@ -26,11 +26,11 @@ from optuna.trial import FrozenTrial, TrialState
 from tunectl.config.search_schema import Direction
 from tunectl.reports.figures.names import Importance
 from tunectl.reports.figures.record import TrialRecord, read_record
+from tunectl.reports.importances import ENOUGH, scarce
 from tunectl.studies.lifecycle import stored_settings
 from tunectl.studies.ranking import best_trials, directions_of, metrics_of
 
 LONGEST_NAME = 26
-COMMON = 0.8
 STANDARDISED = ("val_mse", "val_mae", "val_rmse")
 
 
@@ -154,6 +154,12 @@ class FigureCase:
         distribution = self.distributions[parameter]
         return isinstance(distribution, FloatDistribution | IntDistribution) and distribution.log
 
+    def is_whole(self, parameter: str) -> bool:
+        """Whether a parameter is a whole number on a linear scale."""
+        return isinstance(self.distributions[parameter], IntDistribution) and not self.is_log(
+            parameter
+        )
+
     def is_numeric(self, parameter: str) -> bool:
         """Whether a parameter is a number, not a choice."""
         return isinstance(self.distributions[parameter], FloatDistribution | IntDistribution)
@@ -178,11 +184,12 @@ class FigureCase:
 
     @cached_property
     def importances(self) -> Mapping[str, float]:
-        """Each varied parameter's share of the importance, the largest first.
+        """The share of the importance of each varied parameter that most trials have.
 
-        Empty where there is too little to work it out from.
+        The largest comes first; empty where there is too little to work it out from.
         """
-        if len(self.complete) < 2 or not self.varied or len(set(self.values(self.complete))) == 1:
+        counted = set(self.varied).difference(self.left_out)
+        if len(self.complete) < 2 or not counted or len(set(self.values(self.complete))) == 1:
             return {}
         from optuna import importance
 
@@ -196,7 +203,20 @@ class FigureCase:
             found = importance.get_param_importances(self.study, evaluator=evaluator)
         named = {label: name for name, label in self.labels.items()}
         shares = {named[label]: float(share) for label, share in found.items()}
-        return {name: share for name, share in shares.items() if name in self.varied}
+        kept = {name: share for name, share in shares.items() if name in counted}
+        total = sum(kept.values()) or 1.0
+        return {name: share / total for name, share in kept.items()}
+
+    @cached_property
+    def left_out(self) -> Sequence[str]:
+        """The varied parameters that too few trials have for an importance."""
+        rare = scarce(self.complete)
+        return [name for name in self.varied if name in rare]
+
+    @property
+    def is_rough(self) -> bool:
+        """Whether there are so few trials that importances say little."""
+        return len(self.complete) < ENOUGH
 
     @cached_property
     def ranked(self) -> Sequence[str]:
@@ -206,14 +226,8 @@ class FigureCase:
 
     @cached_property
     def common(self) -> Sequence[str]:
-        """Those of the ranked parameters that most trials have, if there are two; else all.
-
-        Over parameters that few trials have, little can be seen, however important they are.
-        """
-        enough = COMMON * len(self.complete)
-        counts = Counter(name for trial in self.complete for name in trial.params)
-        found = [name for name in self.ranked if counts[name] >= enough]
-        return found if len(found) > 1 else self.ranked
+        """Those of the ranked parameters that most trials have."""
+        return [name for name in self.ranked if name not in self.left_out]
 
     @cached_property
     def study(self) -> optuna.Study:

@@ -245,5 +245,17 @@ def log_ticks(low: float, high: float, most: int) -> list[float]:
     return found[:: -(-len(found) // most)]
 
 
+def whole_ticks(low: float, high: float, most: int) -> list[float]:
+    """Return whole numbers from `low` to `high` for a linear axis.
+
+    Args:
+        low: A whole number.
+        high: At least `low`.
+        most: How many at most.
+    """
+    found = MaxNLocator(max(most - 1, 1), integer=True).tick_values(low, high)
+    return [float(one) for one in found if low <= one <= high] or [low]
+
+
 def _power_of_ten(power: int) -> float:
     return 10.0 ** min(power, 307)  # the next one times 8 is no float

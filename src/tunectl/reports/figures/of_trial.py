@@ -47,6 +47,8 @@ def lack_of_predictions(case: FigureCase) -> str | None:
     """Say what is missing for a figure of predictions."""
     if case.record is None:
         return NO_TRIAL
+    if not case.record.has_directory:
+        return f"the directory of trial {case.record.number} is gone"
     if case.record.y_pred is None:
         return f"trial {case.record.number} has left no predictions of the test split"
     return None

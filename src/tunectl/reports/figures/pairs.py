@@ -16,6 +16,7 @@ from tunectl.reports.figures.look import (
     ORANGE,
     SCALE,
     borrow,
+    count_from,
     drawing,
     faint,
     limits,
@@ -40,8 +41,8 @@ def lack_of_pairs(case: FigureCase) -> str | None:
     """Say what is missing for showing pairs of parameters."""
     if len(case.complete) < 3:
         return "it takes at least three completed trials"
-    if len(case.varied) < 2:
-        return "it takes two parameters of more than one value"
+    if len(case.common) < 2:
+        return "it takes two parameters of more than one value that most trials have"
     return None
 
 
@@ -70,6 +71,9 @@ def draw_contour(case: FigureCase) -> Figure:
         axes.set_title("")
         axes.set_title(f"{CONTOUR_TITLE}: {case.name}", loc="left", fontsize=12)
         axes.grid(visible=False)
+        for parameter, axis in zip(_sorted_pair(case), (axes.xaxis, axes.yaxis), strict=True):
+            if case.is_whole(parameter):
+                count_from(axis)
         size = marker_size(len(case.complete)) * 0.6
         for points in axes.collections[2:]:
             points.set(sizes=[size], linewidths=0.5, edgecolors="white")
@@ -87,11 +91,10 @@ def show_contour(case: FigureCase) -> Interactive:
         marker={"size": math.sqrt(marker_size(len(case.complete))), "line": {"width": 0.5}},
         selector={"type": "scatter"},
     )
-    # Optuna sorts the two by name; its axes of choices have no numbers to be marked.
-    for label, update in zip(
-        sorted(_pair(case)), (figure.update_xaxes, figure.update_yaxes), strict=True
+    for parameter, update in zip(
+        _sorted_pair(case), (figure.update_xaxes, figure.update_yaxes), strict=True
     ):
-        (parameter,) = [name for name in case.common[:2] if case.labels[name] == label]
+        # Axes of choices have no numbers to be marked.
         if case.is_numeric(parameter):
             update(marked(case, parameter))
     return style(figure, CONTOUR_TITLE, height=560)
@@ -141,6 +144,11 @@ def _pairs(case: FigureCase) -> list[tuple[str, str]]:
 
 def _pair(case: FigureCase) -> list[str]:
     return [case.labels[name] for name in case.common[:2]]
+
+
+def _sorted_pair(case: FigureCase) -> list[str]:
+    """Return the two that a contour is over as Optuna sorts them, that on the x axis first."""
+    return sorted(case.common[:2], key=lambda name: case.labels[name])
 
 
 def _n_together(case: FigureCase, names: tuple[str, ...]) -> int:

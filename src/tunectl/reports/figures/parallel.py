@@ -29,6 +29,7 @@ from tunectl.reports.figures.look import (
     log_ticks,
     new_figure,
     style,
+    whole_ticks,
 )
 
 if TYPE_CHECKING:
@@ -161,7 +162,8 @@ def _axis(case: FigureCase, parameter: str, trials: Sequence[FrozenTrial]) -> Ax
     label = case.labels[parameter]
     if case.is_numeric(parameter):
         numbers = [trial.params.get(parameter) for trial in trials]
-        return _numeric_axis(label, numbers, is_log=case.is_log(parameter))
+        is_log, is_whole = case.is_log(parameter), case.is_whole(parameter)
+        return _numeric_axis(label, numbers, is_log=is_log, is_whole=is_whole)
     choices = case.choices(parameter)
     last = max(len(choices) - 1, 1)
     place = {choice: index / last for index, choice in enumerate(choices)}
@@ -177,11 +179,16 @@ def _numeric_axis(
     values: Sequence[float | None],
     *,
     is_log: bool,
+    is_whole: bool = False,
     ends: tuple[float, float] | None = None,
 ) -> Axis:
     known = [value for value in values if value is not None]
     low, high = ends or ((min(known), max(known)) if known else (0.0, 1.0))
-    ticks = [(_place(one, low, high, is_log), f"{one:.4g}") for one in _ticks(low, high, is_log)]
+    numbers = whole_ticks(low, high, 6) if is_whole else _ticks(low, high, is_log)
+    ticks = [
+        (_place(one, low, high, is_log), f"{one:.0f}" if is_whole else f"{one:.4g}")
+        for one in numbers
+    ]
     places = [None if value is None else _place(value, low, high, is_log) for value in values]
     texts = [MISSING_TEXT if value is None else f"{value:.5g}" for value in values]
     return _with_missing(label, places, ticks, texts)

@@ -30,6 +30,7 @@ class TrialRecord:
         y_pred: (N, T) predictions of the test split in the targets' own units, None without them.
         y_true: (N, T) the truth, likewise.
         target_names: One for each of the T targets.
+        has_directory: Whether its directory can be read from here.
     """
 
     number: int
@@ -39,6 +40,7 @@ class TrialRecord:
     y_pred: Values | None
     y_true: Values | None
     target_names: Sequence[str]
+    has_directory: bool = True
 
 
 def read_record(
@@ -66,6 +68,7 @@ def read_record(
         y_pred=y_pred,
         y_true=y_true,
         target_names=tuple(target_names) if is_named else [f"target_{i}" for i in range(count)],
+        has_directory=directory is not None,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,9 +18,10 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from tunectl.reports.figures.case import FigureCase, shorten
 from tunectl.reports.figures.history import best_so_far, lack_of_history
 from tunectl.reports.figures.importances import lack_of_importances
-from tunectl.reports.figures.look import is_wide, limits
+from tunectl.reports.figures.look import is_wide, limits, whole_ticks
 from tunectl.reports.figures.names import KindName
 from tunectl.reports.figures.progress import curves_by_state, lack_of_progress
+from tunectl.reports.importances import left_out_text
 
 NARROWEST, WIDEST = 40, 160
 HEIGHT = 18
@@ -117,12 +119,15 @@ def _importances(case: FigureCase, width: int) -> str:
     room = max(map(len, names))
     full = max(width - room - 8, 8)
     top = max(share for _, share in shown) or 1.0
-    lines = [f"importance for {case.metric.name}, {len(case.complete)} trials"]
+    rough = " (rough, with so few)" if case.is_rough else ""
+    lines = [f"importance for {case.metric.name}, {len(case.complete)} trials{rough}"]
     for name, (_, share) in zip(names, shown, strict=True):
         bar = "#" * round(full * share / top)
         lines.append(f"{name:>{room}} \x1b[38;5;12m{bar}\x1b[0m {share:.1%}")
     rest = len(case.importances) - len(shown)
-    return "\n".join([*lines, f"and {rest} more" if rest else ""])
+    if rest:
+        lines.append(f"and {rest} more")
+    return "\n".join([*lines, *textwrap.wrap(left_out_text(case.left_out), width)])
 
 
 def _plot(groups: Sequence[_Points], title: str, x_label: str, width: int, sign: float) -> str:
@@ -151,7 +156,7 @@ def _plot(groups: Sequence[_Points], title: str, x_label: str, width: int, sign:
             signal = figure.signal(list(xs), list(ys), marker=marker)
             signal.lines(group.is_joined)
             figure.draw(signal)
-    _mark(figure.ruler("x", "lower"), x_low, x_high, _whole_ticks(x_low, x_high), float)
+    _mark(figure.ruler("x", "lower"), x_low, x_high, whole_ticks(x_low, x_high, 7), float)
     _mark(figure.ruler("y", "left"), low, high, _ticks(low, high, is_log), place)
     return f"{title}\n{figure.build()}"
 
@@ -162,11 +167,6 @@ def _mark(
     room = 0.0 if high > low else (abs(low) * 0.05 or 0.5)
     ruler.lim(place(low) - room, place(high) + room)
     ruler.ticks([place(tick) for tick in ticks], [f"{tick:.4g}" for tick in ticks])
-
-
-def _whole_ticks(low: float, high: float) -> list[float]:
-    found = MaxNLocator(6, integer=True).tick_values(low, high)
-    return [float(one) for one in found if low <= one <= high] or [low]
 
 
 def _ticks(low: float, high: float, is_log: bool) -> list[float]:

@@ -13,7 +13,7 @@ import optuna
 from tunectl import __version__
 from tunectl.artifacts.atomic import to_yaml
 from tunectl.config.schema import Settings
-from tunectl.errors import StorageError
+from tunectl.errors import ArtifactError, StorageError
 from tunectl.reports.bounds import NearBound, near_bounds
 from tunectl.reports.data_facts import DataFacts, look_at_data
 from tunectl.reports.effort import Effort, effort_of
@@ -147,7 +147,7 @@ def _data_of(best: BestTrial | None, project: Path) -> DataFacts | None:
 
     try:
         return look_at_data(directory, config, project, load_packaged(directory))
-    except StorageError:  # its network is gone or damaged, so nothing tells what it was trained on
+    except ArtifactError:  # its network is gone or damaged, so nothing tells what it was trained on
         return None
 
 

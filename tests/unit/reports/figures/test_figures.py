@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_studies import make_study, make_trial, ordinary, studies
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from optuna.distributions import IntDistribution
 
+from drawn_studies import WEIGHT, make_study, make_trial, ordinary, studies
 from tunectl.reports.figures.case import FigureCase, open_case
 from tunectl.reports.figures.importances import lack_of_importances
 from tunectl.reports.figures.kinds import KINDS, Kind
@@ -133,6 +134,42 @@ def test_a_parameter_on_a_log_scale_has_a_log_axis() -> None:
     panels = {one.get_xlabel(): one for one in kind_of(KindName.SLICE).static(case).axes}
     assert panels["training.learning_rate"].get_xscale() == "log"
     assert panels["model.hidden"].get_xscale() == "linear"
+
+
+def test_importances_leave_out_what_only_some_trials_have() -> None:
+    case = case_of("conditional parameters")
+    assert WEIGHT in case.varied and WEIGHT not in case.importances
+    assert sum(case.importances.values()) == pytest.approx(1.0)
+    kind = kind_of(KindName.IMPORTANCES)
+    label = kind.static(case).axes[0].get_xlabel()
+    assert "rough" in label
+    assert label.endswith(f"not ranked, since only some trials have it: {case.labels[WEIGHT]}")
+    page = kind.interactive(case).layout.xaxis.title.text
+    assert page.replace("<br>", "\n") == label
+    assert WEIGHT not in case.common and case.ranked[-1] == WEIGHT
+
+
+def test_whole_numbers_have_whole_ticks() -> None:
+    space = {"a.factor": IntDistribution(1, 4), "b.epochs": IntDistribution(1, 6)}
+    case = open_case(make_study(ordinary(30, space=space)), Path("/nowhere"))
+    names = [KindName.SLICE, KindName.CONTOUR, KindName.RANK]
+    for name in names:
+        figure = kind_of(name).static(case)
+        figure.draw_without_rendering()
+        marked = [
+            axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)
+            if axis.get_label_text() in space
+        ]  # fmt: skip
+        assert marked
+        assert all(float(tick).is_integer() for axis in marked for tick in axis.get_ticklocs())
+        page = kind_of(name).interactive(case).to_plotly_json()["layout"]
+        linear = [page[key] for key in page if "axis" in key and page[key].get("type") != "log"]
+        ticks = [tick for axis in linear for tick in axis.get("tickvals") or []]
+        assert ticks and all(float(tick).is_integer() for tick in ticks)
+
+    page = kind_of(KindName.PARALLEL).interactive(case)
+    texts = [one.text for one in page.layout.annotations if one.x > 0]
+    assert texts and all(text.isdigit() for text in texts)
 
 
 def test_a_few_far_worse_values_do_not_flatten_the_others() -> None:

@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from drawn_studies import make_study, ordinary, studies
 
+from drawn_studies import make_study, ordinary, studies
 from tunectl.reports.figures.case import FigureCase, open_case
 from tunectl.reports.figures.names import KindName
 from tunectl.reports.figures.terminal import TEXT_LACKS, Screen, draw_as_text
@@ -53,3 +53,10 @@ def test_a_terminal_with_colours_gets_them(case: FigureCase) -> None:
 def test_complete_and_pruned_trials_have_different_characters(case: FigureCase) -> None:
     plot = draw_as_text(case, KindName.HISTORY, Screen()).split("\n", 1)[1]
     assert {"o", "x"} <= set(plot)
+
+
+def test_importances_as_text_say_what_they_leave_out_and_that_they_are_rough() -> None:
+    case = open_case(STUDIES["conditional parameters"], Path("/nowhere"))
+    title, *lines = draw_as_text(case, KindName.IMPORTANCES, Screen(width=120)).splitlines()
+    assert title.endswith("trials (rough, with so few)")
+    assert lines[-1] == "not ranked, since only some trials have it: training.weight_target_0"
