@@ -65,6 +65,7 @@ def sync(
         count = f"{report.n_written} of {report.n_runs} runs brought up to date"
         show(Text(f"study {name} in {destination.shown_uri}: {count}"))
         show(fields(_rows(report, published)))
+    report.check(destination)
 
 
 @app.command()
@@ -153,8 +154,10 @@ def register_best(store: Store, study: str) -> Published:
         NoCompletedTrialError: there is no trial with a model.
         TrackingError: MLflow cannot be reached, or refuses something.
     """
-    _, published = bring_up_to_date(store, study, destination_of(store.project, study), True)
+    destination = destination_of(store.project, study)
+    report, published = bring_up_to_date(store, study, destination, True)
     if published is None:
+        report.check(destination)
         raise NoCompletedTrialError(f"the best trial of study {study!r} left no model to register")
     return published
 

@@ -153,7 +153,8 @@ def _save(packaged: PackagedNet, example: Any, path: Path) -> None:
 def _requirements() -> list[str]:
     from importlib.metadata import version
 
-    return [f"{name}=={version(name)}" for name in REQUIREMENTS]
+    # PyTorch's local versions, such as 2.13.0+cpu, are not on PyPI.
+    return [f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS]
 
 
 @contextmanager

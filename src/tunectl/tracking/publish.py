@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.studies.directories import own_directory
-from tunectl.studies.ranking import best_trial, directions_of, first_value, metrics_of
+from tunectl.studies.ranking import directions_of, first_value, metrics_of
 from tunectl.tracking.mirror import Session
 from tunectl.tracking.model import LoggedModel, has_model, log_model, save_model
 from tunectl.tracking.registry import Candidate, Registration, register
@@ -94,11 +94,10 @@ class Publisher:
 
 
 def _best(session: Session) -> tuple[FrozenTrial, TrialDir] | None:
-    study = session.mirror.study
-    best = best_trial(study)
-    if best is None:
+    mirror, best = session.mirror, session.best
+    if best is None or session.run_id(best.number) is None:
         return None
-    directory = own_directory(study.study_name, best, session.mirror.tree.project)
+    directory = own_directory(mirror.study.study_name, best, mirror.tree.project)
     return (best, directory) if directory is not None and has_model(directory) else None
 
 
@@ -108,8 +107,8 @@ def _logged(session: Session, trial: FrozenTrial) -> LoggedModel | None:
 
 
 def _candidate(session: Session, best: FrozenTrial, logged: LoggedModel) -> Candidate:
-    study, value = session.mirror.study, first_value(best)
-    assert value is not None
+    study, value, run_id = session.mirror.study, first_value(best), session.run_id(best.number)
+    assert value is not None and run_id is not None
     return Candidate(
         model=logged,
         study=study.study_name,
@@ -117,6 +116,6 @@ def _candidate(session: Session, best: FrozenTrial, logged: LoggedModel) -> Cand
         metric=metrics_of(study)[0],
         direction=directions_of(study)[0],
         value=value,
-        run_id=session.run_id(best.number),
+        run_id=run_id,
         parent_run_id=session.parent.run_id,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import optuna
@@ -65,6 +66,11 @@ class StudyFacts:
     is_going_on: bool
     summarise: Callable[[], Mapping[str, Any]] | None
 
+    @cached_property
+    def best(self) -> FrozenTrial | None:
+        """The trial that stands for the study; of these trials, since others come meanwhile."""
+        return best_trial(self.study, self.trials)
+
 
 def plan_study(facts: StudyFacts, study_tags: Mapping[str, str], *, whole: bool) -> RunPlan:
     """Return what mirrors a study.
@@ -118,7 +124,7 @@ def _start_ms(study: optuna.Study, begun: Sequence[FrozenTrial]) -> int:
 
 
 def _tags(facts: StudyFacts, settings: Settings | None) -> dict[str, str]:
-    states, best = count_states(facts.trials), best_trial(facts.study)
+    states, best = count_states(facts.trials), facts.best
     first = next((info for t in facts.trials if (info := _info(facts, t))), {})
     tags: dict[str, Any] = {
         KIND: "study",
@@ -200,7 +206,7 @@ def _files(facts: StudyFacts) -> list[ArtifactFile]:
             stat = path.stat()
             folder = "/".join((PLOTS, *path.relative_to(plots).parent.parts))
             files.append(ArtifactFile(path, folder, f"{stat.st_size} {stat.st_mtime_ns}"))
-    best = best_trial(facts.study)
+    best = facts.best
     if best is None:
         return files
     directory = own_directory(facts.study.study_name, best, facts.tree.project)
