@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -480,3 +480,45 @@ def test_what_was_never_mirrored_has_no_link(tmp_path: Path) -> None:
 
     assert result.code == 3
     assert "tunectl mlflow sync --study small" in result.err
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_killed_tune_leaves_no_run_running_and_no_model_behind(
+    local: Project, tmp_path: Path
+) -> None:
+    project = copy_of(local, tmp_path / "copy")
+    (project.path / "optuna" / "mlflow.db").unlink()
+    project.write(optuna_params=SEARCH, params=PARAMS.replace("epochs: 2", "epochs: 100000"))
+    models = tmp_path / "models"
+    models.mkdir()
+    process = subprocess.Popen(
+        [TUNECTL, "tune"],
+        cwd=project.path,
+        env=environment_with({"TMPDIR": str(models)}),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait_for(lambda: "trial_0" in statuses(project))
+    finally:
+        process.kill()
+        process.wait()
+
+    _wait_for(lambda: not any(models.glob("tunectl-*")))
+    assert statuses(project) == {"small": "KILLED", "trial_0": "KILLED"}
+
+
+def statuses(project: Project) -> dict[str, str]:
+    file = project.path / "optuna" / "mlflow.db"
+    if not file.exists():
+        return {}
+    with closing(sqlite3.connect(file)) as connection:
+        return dict(connection.execute("select name, status from runs").fetchall())
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

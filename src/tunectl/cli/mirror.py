@@ -172,18 +172,30 @@ def mirroring(store: Store, settings: Settings) -> Iterator[MirrorProcess | None
     if not settings.surroundings.mlflow.enabled:
         yield None
         return
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
     from tunectl.running.mirroring import MirrorProcess
     from tunectl.tracking.destination import find_destination
     from tunectl.tracking.follower import Follow
 
     name = settings.search.study.name
-    destination = find_destination(settings.surroundings.mlflow, store.tree, name)
-    order = Follow(tree=store.tree, storage_url=store.url, study=name, destination=destination)
-    process = MirrorProcess(order)
-    try:
-        yield process
-    finally:
-        process.close()
+    with TemporaryDirectory(prefix="tunectl-mlflow-", ignore_cleanup_errors=True) as folder:
+        order = Follow(
+            tree=store.tree,
+            storage_url=store.url,
+            study=name,
+            destination=find_destination(settings.surroundings.mlflow, store.tree, name),
+            folder=Path(folder),
+        )
+        process = MirrorProcess(order)
+        try:
+            yield process
+        except BaseException:
+            process.release()
+            raise
+        finally:
+            process.close()
 
 
 def todays_mlflow(store: Store, settings: Settings) -> Settings:
@@ -219,15 +231,14 @@ def _summarise(study: optuna.Study, project: Path) -> Mapping[str, Any]:
 
 
 def _serve(channel: int) -> None:
-    """Mirror for a coordinator; it alone decides about Ctrl-C, which reaches this process too."""
+    """Mirror for a coordinator; it alone decides about signals, which reach this process too."""
     import signal
 
     from tunectl.cli.signals import STOPPING
     from tunectl.tracking.follower import follow
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
+    for number in STOPPING:  # without a coordinator it ends by itself
+        signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     follow(channel, _summarise)
 

@@ -128,6 +128,8 @@ class Session:
         self._refused: list[str] = []
         self.best: FrozenTrial | None = None
         """The trial that stands for the study, as of the last look."""
+        self.has_live_trials = False
+        """Whether somebody ran trials at the last look."""
 
     def update(self, *, whole: bool, is_going_on: bool = False) -> MirrorReport:
         """Bring MLflow up to date.
@@ -149,7 +151,7 @@ class Session:
             memory = self._find_what_is_there(anew=whole)
             with self._database():
                 facts = self._look(whole=whole, is_going_on=is_going_on)
-            self.best = facts.best
+            self.best, self.has_live_trials = facts.best, bool(facts.live)
             tags = {STUDY: mirror.study.study_name, STUDY_ID: memory.study_id}
             parent_plan = plan_study(facts, tags, whole=whole)
             parent = self._find_or_create(PARENT, parent_plan, memory, None)

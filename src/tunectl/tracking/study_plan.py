@@ -71,6 +71,12 @@ class StudyFacts:
         """The trial that stands for the study; of these trials, since others come meanwhile."""
         return best_trial(self.study, self.trials)
 
+    @cached_property
+    def live(self) -> frozenset[int]:
+        """Numbers of the trials that somebody runs."""
+        running = {t.number for t in self.trials if t.state is TrialState.RUNNING}
+        return frozenset(running - self.interrupted)
+
 
 def plan_study(facts: StudyFacts, study_tags: Mapping[str, str], *, whole: bool) -> RunPlan:
     """Return what mirrors a study.
@@ -104,10 +110,9 @@ def run_name(study: optuna.Study, settings: Settings | None) -> str:
 
 
 def _status(facts: StudyFacts) -> Status:
-    running = {t.number for t in facts.trials if t.state is TrialState.RUNNING}
-    if facts.is_going_on or running - facts.interrupted:
+    if facts.is_going_on or facts.live:
         return "RUNNING"
-    if running:
+    if any(t.state is TrialState.RUNNING for t in facts.trials):
         return "KILLED"
     finished = [t for t in facts.trials if t.state.is_finished()]
     if finished and all(t.state is TrialState.FAIL for t in finished):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,25 @@ from optuna.trial import FrozenTrial, Trial
 from tunectl.artifacts.study_dir import ProjectTree
 from tunectl.config.schema import Mlflow, Surroundings
 from tunectl.errors import TrackingError
+from tunectl.running.executors.channel import pair
 from tunectl.studies.storage import open_storage
 from tunectl.tracking.agreement import compare
 from tunectl.tracking.destination import Destination, find_destination
+from tunectl.tracking.follower import (
+    Done,
+    Follow,
+    Follower,
+    Look,
+    Over,
+    Summarise,
+    Told,
+    Trouble,
+    UpToDate,
+)
 from tunectl.tracking.memory import recall
 from tunectl.tracking.mirror import Mirror, MirrorReport, Session
+from tunectl.tracking.model import NAME, log_model
+from tunectl.tracking.run_plan import TRIAL
 from tunectl.tracking.service import connect
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # MLflow's own warnings
@@ -200,6 +215,90 @@ def test_a_run_that_mlflow_does_not_take_holds_up_no_other_one(mirrored: Mirrore
     obstacle.unlink()
     assert (mirrored.sync().refused, missing_in(mirrored)) == ((), ())
     assert [file.name for file in artifacts_of(runs["trial_0"]).iterdir()] == ["note.txt"]
+
+
+def messages_of(mirrored: Mirrored, summarise: Summarise, *said: Look | Over) -> list[Told]:
+    """Let a follower run until the coordinator, which said something, is gone; return its words."""
+    ours, theirs = pair()
+    order = Follow(
+        tree=mirrored.mirror().tree,
+        storage_url=mirrored.url,
+        study=mirrored.study.study_name,
+        destination=mirrored.destination,
+        folder=mirrored.project / "models",
+    )
+    for message in said:
+        ours.send(message)
+    follower = Follower(order, Connection(theirs.detach()), summarise)
+    if not said:
+        ours.close()  # it was killed
+        follower.run()
+        return []
+    follower.run()
+    heard = []
+    while ours.poll(0):
+        heard.append(ours.recv())
+    ours.close()
+    return heard
+
+
+def test_what_a_killed_coordinator_left_running_is_shown_as_killed(mirrored: Mirrored) -> None:
+    mirrored.run(0.5)
+    session = Session(mirrored.mirror())
+    session.update(whole=True, is_going_on=True)
+    mirrored.ask()
+    session.update(whole=False, is_going_on=True)
+    assert mirrored.runs()["trial_1"].info.status == "RUNNING"
+
+    messages_of(mirrored, lambda *_: {})
+
+    name = mirrored.study.study_name
+    found = {name: run.info.status for name, run in mirrored.runs().items()}
+    assert found == {name: "KILLED", "trial_0": "FINISHED", "trial_1": "KILLED"}
+
+
+def test_a_mirror_that_fails_in_whatever_way_says_so_once(mirrored: Mirrored) -> None:
+    mirrored.run(0.5)
+
+    def summarise(*_: Any) -> dict[str, Any]:
+        raise RuntimeError("http://ann:secret@host is odd")
+
+    told = messages_of(mirrored, summarise, Look(), Over())
+
+    assert [type(one) for one in told] == [Trouble]
+    assert isinstance(told[0], Trouble) and "RuntimeError: http://…@host is odd" in told[0].text
+
+
+def test_a_mirror_that_is_told_that_all_is_over_ends_with_the_last_message(
+    mirrored: Mirrored,
+) -> None:
+    mirrored.run(0.5)
+
+    told = messages_of(mirrored, lambda *_: {}, Look(), Over(in_a_hurry=True))
+
+    assert [type(one) for one in told] == [UpToDate, UpToDate, Done]
+
+
+def test_a_model_that_was_begun_is_the_one_that_is_logged(
+    mirrored: Mirrored, tmp_path: Path
+) -> None:
+    from mlflow.models import Model
+
+    mirrored.run(0.5)
+    session = Session(mirrored.mirror())
+    session.update(whole=True)
+    place, saved = session.experiment_id, tmp_path / "saved"
+    saved.mkdir()
+    Model().save(str(saved / "MLmodel"))
+    begun = mirrored.client.create_logged_model(
+        place, name=NAME, source_run_id=session.parent.run_id, tags={TRIAL: "0"}
+    )
+
+    logged = log_model(mirrored.client, place, session.parent, 0, saved)
+
+    assert logged.model_id == begun.model_id
+    (only,) = mirrored.client.search_logged_models([place])
+    assert only.status == "READY"
 
 
 def artifacts_of(run: Any) -> Path:
