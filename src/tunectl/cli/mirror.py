@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -82,7 +83,7 @@ def link(
     store = open_store(session, storage)
     opened = load_chosen(store, study)
     destination = destination_of(store.project, opened.study_name)
-    experiment_id, run_ids = _known_runs(store, opened)
+    experiment_id, run_ids = _known_runs(store, opened, destination)
     if not destination.is_server and not session.quiet:
         hint = f"these work while this runs: tunectl mlflow ui --port {port}"
         stderr().print(Text(hint, style="dim"), soft_wrap=True)
@@ -221,7 +222,10 @@ def mirror_view(end: MirrorEnd | None) -> list[Any]:
     """Return what `tune` shows of the mirror in the end."""
     if end is None or end.report is None:
         return []
-    return [Text(""), Text("in MLflow:", style="bold"), fields(_rows(end.report, end.published))]
+    report = end.report
+    if not end.is_complete:  # another trial may be the best one by now
+        report = replace(report, best_run_id=None)
+    return [Text(""), Text("in MLflow:", style="bold"), fields(_rows(report, end.published))]
 
 
 def _summarise(study: optuna.Study, project: Path) -> Mapping[str, Any]:
@@ -243,20 +247,23 @@ def _serve(channel: int) -> None:
     follow(channel, _summarise)
 
 
-def _known_runs(store: Store, study: optuna.Study) -> tuple[str, list[str]]:
+def _known_runs(
+    store: Store, study: optuna.Study, destination: Destination
+) -> tuple[str, list[str]]:
     """Return the experiment of a study and the ids of its run and its best trial's.
 
     Raises:
-        NotFoundError: it was never mirrored.
+        NotFoundError: it was never mirrored to where it would be mirrored today.
     """
     from tunectl.studies.ranking import best_trial
     from tunectl.tracking.memory import recall, recall_run
 
     memory, best = recall(study), best_trial(study)
-    if memory is None or memory.experiment_id is None or memory.parent_run_id is None:
+    is_there = memory is not None and memory.uri == destination.shown_uri
+    if memory is None or not is_there or not memory.experiment_id or not memory.parent_run_id:
         name = study.study_name
         raise NotFoundError(
-            f"study {name!r} is not in MLflow yet; "
+            f"study {name!r} is not in MLflow at {destination.shown_uri} yet; "
             f"bring it there with: tunectl mlflow sync --study {shlex.quote(name)}"
         )
     assert store.storage is not None

@@ -285,14 +285,21 @@ class Session:
             remember(self.mirror.study, memory, now)
 
     def _dataset_for(self, plan: RunPlan) -> DatasetFacts | None:
-        """Return the data set of a run, None if its files have changed since the run began."""
+        return self.dataset_of(plan.start_ms)
+
+    def dataset_of(self, start_ms: int) -> DatasetFacts | None:
+        """Return the data set of a run, None if its files have changed since the run began.
+
+        Args:
+            start_ms: When that was, in milliseconds since 1970.
+        """
         if not self._has_dataset:  # reading all of it takes its time
             settings = stored_settings(self.mirror.study)
             if settings is not None:
                 project = self.mirror.tree.project
                 self._dataset = describe_dataset(settings.run.dataset, project)
             self._has_dataset = True
-        if self._dataset is None or self._dataset.changed_s * 1000 > plan.start_ms:
+        if self._dataset is None or self._dataset.changed_s * 1000 > start_ms:
             return None
         return self._dataset
 

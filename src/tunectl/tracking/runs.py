@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunectl.tracking.dataset import DatasetFacts
-from tunectl.tracking.run_plan import DIGEST, KIND, MODEL, STUDY_ID, TRIAL, RunPlan
+from tunectl.tracking.run_plan import DIGEST, KIND, MODEL, NOW, STUDY_ID, TRIAL, RunPlan
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -176,7 +176,7 @@ def _set_status(client: MlflowClient, run_id: str, plan: RunPlan) -> None:
 def _stale_tags(there: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
     """Return the tags of ours that do not hold any more, such as a parameter of an old best."""
     kept = {*wanted, DIGEST, MODEL}
-    return [key for key in there if key.startswith(("best_", "tunectl.")) and key not in kept]
+    return [key for key in there if key.startswith(("best_", "tunectl.", NOW)) and key not in kept]
 
 
 def _dataset_input(facts: DatasetFacts) -> Any:

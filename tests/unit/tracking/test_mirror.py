@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -13,10 +14,12 @@ import pytest
 from optuna.trial import FrozenTrial, Trial
 
 from tunectl.artifacts.study_dir import ProjectTree
-from tunectl.config.schema import Mlflow, Surroundings
+from tunectl.config.schema import Mlflow, Settings, Surroundings, Training, TrainingRun
 from tunectl.errors import TrackingError
 from tunectl.running.executors.channel import pair
+from tunectl.studies.lifecycle import store_settings
 from tunectl.studies.storage import open_storage
+from tunectl.studies.transfer import pack_study, unpack_study
 from tunectl.tracking.agreement import compare
 from tunectl.tracking.destination import Destination, find_destination
 from tunectl.tracking.follower import (
@@ -299,6 +302,54 @@ def test_a_model_that_was_begun_is_the_one_that_is_logged(
     assert logged.model_id == begun.model_id
     (only,) = mirrored.client.search_logged_models([place])
     assert only.status == "READY"
+
+
+def test_what_a_changed_study_looks_like_does_not_depend_on_when_it_was_mirrored(
+    mirrored: Mirrored, make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    name = mirrored.study.study_name
+    late = copy.copy(mirrored)
+    late.destination = replace(mirrored.destination, experiment=f"{name} late")
+
+    def settings(epochs: int) -> Settings:
+        return make_settings(run=TrainingRun(training=Training(epochs=epochs)), name=name)
+
+    found = []
+    for epochs in (10, 20, 10):
+        store_settings(mirrored.study, settings(epochs))
+        mirrored.sync()
+        found.append(mirrored.runs()[name])
+        if epochs == 20:
+            late.sync()
+
+    at_once, other = found[1], late.runs()[name]
+    assert at_once.data.params == other.data.params == found[0].data.params
+    assert at_once.data.params["training.epochs"] == "10"
+    assert at_once.data.tags["now.training.epochs"] == "20"
+    assert nows(at_once) == nows(other)
+    assert nows(found[0]) == nows(found[2]) == {}
+
+
+def nows(run: Any) -> dict[str, str]:
+    return {key: text for key, text in run.data.tags.items() if key.startswith("now.")}
+
+
+def test_an_imported_study_gets_runs_of_its_own(mirrored: Mirrored, tmp_path: Path) -> None:
+    mirrored.run(0.5)
+    mirrored.sync()
+    assert mirrored.storage is not None
+    read_anew = optuna.load_study(study_name=mirrored.study.study_name, storage=mirrored.url)
+    packed = pack_study(mirrored.storage, read_anew)
+    assert "mlflow_run_id" in packed.trials[0].user_attrs
+    url = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    elsewhere = open_storage(url, create=True)
+    assert elsewhere is not None
+
+    name = unpack_study(elsewhere, packed)
+
+    imported = optuna.load_study(study_name=name, storage=elsewhere)
+    assert recall(imported) is None
+    assert "mlflow_run_id" not in imported.get_trials()[0].user_attrs
 
 
 def artifacts_of(run: Any) -> Path:
