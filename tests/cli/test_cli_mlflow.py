@@ -482,6 +482,53 @@ def test_what_was_never_mirrored_has_no_link(tmp_path: Path) -> None:
     assert "tunectl mlflow sync --study small" in result.err
 
 
+def test_runs_on_another_server_have_no_link_here(tmp_path: Path) -> None:
+    project = small_project(tmp_path, config=config_for("http://127.0.0.1:9"))
+    project.ok("study", "create")
+    ids = {"experiment_id": "1", "parent_run_id": "p"}
+    known = {"study": "small", "study_id": "s", "uri": "http://127.0.0.1:8", **ids}
+    project.study("small").set_user_attr("tunectl:mlflow", known)
+
+    elsewhere = project.tunectl("mlflow", "link")
+    project.study("small").set_user_attr("tunectl:mlflow", {**known, "uri": "http://127.0.0.1:9"})
+    here = project.ok("mlflow", "link")
+
+    assert (elsewhere.code, elsewhere.out) == (3, "")
+    assert "is not in MLflow at http://127.0.0.1:9 yet" in elsewhere.said
+    assert here.out == "http://127.0.0.1:9/#/experiments/1/runs/p\n"
+
+
+@pytest.mark.slow
+def test_a_sync_that_fails_shows_no_password(tmp_path: Path) -> None:
+    uri = "http://ann:sec/ret@127.0.0.1:9/?password=secret"
+    project = small_project(tmp_path, config=config_for(f'"{uri}"'))
+    project.ok("study", "create")
+
+    result = project.tunectl("mlflow", "sync")
+
+    assert result.code == 1
+    assert "MLflow at http://…@127.0.0.1:9" in result.said
+    assert not any(part in result.said for part in ("ann:", "sec/", "ret@", "secret"))
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_the_champion_of_a_local_store_is_found_by_its_name(local: Project, tmp_path: Path) -> None:
+    project = copy_of(local, tmp_path / "copy")
+
+    champion = project.ok("best", "--register", "--json").document()
+    project.ok("predict", "x.npy", "--mlflow", champion["uri"], "--out", "y.npy")
+
+    best = project.ok("best", "--json").document()
+    np.testing.assert_allclose(
+        np.load(project.path / "y.npy"),
+        _predicted_by_trial(project.path / best["output_dir"], project.path / "x.npy"),
+        rtol=1e-6,
+        atol=1e-6,
+    )
+    assert not (project.path / "mlflow.db").exists()  # MLflow's own default store
+
+
 @pytest.mark.slow
 @pytest.mark.long
 def test_a_killed_tune_leaves_no_run_running_and_no_model_behind(

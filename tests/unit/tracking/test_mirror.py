@@ -374,3 +374,22 @@ def test_the_study_remembers_its_runs(mirrored: Mirrored) -> None:
         study_name=mirrored.study.study_name, storage=mirrored.url
     ).get_trials()[0]
     assert trial.user_attrs["mlflow_run_id"] == report.best_run_id
+
+
+def test_a_folder_of_files_does_as_a_store_where_mlflow_allows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    wanted = Mlflow(tracking_uri=(tmp_path / "mlruns").as_uri())
+    tree = ProjectTree.of(tmp_path, Surroundings())
+    mirrored = Mirrored(tmp_path, find_destination(wanted, tree, "files"), "files")
+    mirrored.run(0.5, 0.4)
+
+    first, second = mirrored.sync(), mirrored.sync()
+
+    runs = mirrored.runs()
+    assert (first.n_written, second.n_written) == (3, 0)
+    assert parents(runs) == {first.parent_run_id}
+    assert runs["trial_1"].data.metrics["value"] == 0.4
+    assert (artifacts_of(runs["trial_1"]) / "note.txt").is_file()
+    assert missing_in(mirrored) == ()
