@@ -508,25 +508,8 @@ def test_a_sync_that_fails_shows_no_password(tmp_path: Path) -> None:
 
     assert result.code == 1
     assert "MLflow at http://…@127.0.0.1:9" in result.said
-    assert not any(part in result.said for part in ("ann:", "sec/", "ret@", "secret"))
-
-
-@pytest.mark.slow
-@pytest.mark.long
-def test_the_champion_of_a_local_store_is_found_by_its_name(local: Project, tmp_path: Path) -> None:
-    project = copy_of(local, tmp_path / "copy")
-
-    champion = project.ok("best", "--register", "--json").document()
-    project.ok("predict", "x.npy", "--mlflow", champion["uri"], "--out", "y.npy")
-
-    best = project.ok("best", "--json").document()
-    np.testing.assert_allclose(
-        np.load(project.path / "y.npy"),
-        _predicted_by_trial(project.path / best["output_dir"], project.path / "x.npy"),
-        rtol=1e-6,
-        atol=1e-6,
-    )
-    assert not (project.path / "mlflow.db").exists()  # MLflow's own default store
+    assert "the address cannot be read" in result.said
+    assert not any(part in result.said for part in ("ann:", "sec", "ret"))
 
 
 @pytest.mark.slow

@@ -140,6 +140,10 @@ def _wait_for_answer(uri: str) -> None:
         requests.get(uri, timeout=ANSWER_S, stream=True).close()
     except requests.exceptions.SSLError:
         return  # it answers; whether its certificate is good is MLflow's to say
+    except requests.exceptions.InvalidURL as error:  # it quotes a part of the password
+        raise OSError(
+            "the address cannot be read; in a password, / is written %2F, and @ %40"
+        ) from error
     except requests.exceptions.Timeout as error:
         raise OSError(f"no answer within {ANSWER_S:g} s") from error
     except requests.exceptions.ConnectionError as error:
