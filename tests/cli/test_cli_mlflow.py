@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,9 @@ OF_THIS_CALL = {
 TIMINGS = ("train_time_s", "inference_time_ms")
 LOADS_WITHOUT_US = """\
 import sys
-import mlflow, numpy
+import mlflow, numpy, pathlib
+needs = pathlib.Path(mlflow.pyfunc.get_model_dependencies(sys.argv[1])).read_text()
+assert "torch==" in needs and "+" not in needs, needs  # PyPI has no local versions
 model = mlflow.pyfunc.load_model(sys.argv[1])
 numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2])))
 assert not any(name.partition(".")[0] == "tunectl" for name in sys.modules)
@@ -209,7 +211,9 @@ def test_a_network_is_found_by_the_name_of_its_experiment_and_its_run(
 
     wanted = _predicted_by_trial(project.path / best["output_dir"], project.path / "x.npy")
     for name in names:
-        project.ok("predict", "x.npy", "--mlflow", name, "--out", "y.npy")
+        # What a GPU in the machine has MLflow do.
+        device = {"MLFLOW_DEFAULT_PREDICTION_DEVICE": "cuda"}
+        project.ok("predict", "x.npy", "--mlflow", name, "--out", "y.npy", **device)
         np.testing.assert_allclose(np.load(project.path / "y.npy"), wanted, rtol=1e-6, atol=1e-6)
     project.ok("predict", "x.npy", "--mlflow", names[0], "--out", "y.csv")
     head = (project.path / "y.csv").read_text(encoding="utf-8").splitlines()[0]
@@ -230,6 +234,7 @@ def test_what_is_no_network_in_mlflow_is_refused_in_a_sentence(
         ("x.npy", "--mlflow", "models:/none@champion"): (3, "models:/none@champion is not in"),
         ("narrow.npy", "--mlflow", f"{EXPERIMENT}/{run_id}"): (2, "signals must be (N, 2, 32)"),
         ("x.npy", "--mlflow", "a/b", "--trial", "1"): (2, "--mlflow goes with no other option"),
+        ("x.npy", "--mlflow", "a/b", "--device", "cuda"): (2, "stays on the CPU"),
     }
     for arguments, (code, words) in refused.items():
         result = project.tunectl("predict", *arguments)
@@ -250,6 +255,7 @@ def _predicted_without_us(uri: str, server: MlflowServer, x: Path, folder: Path)
         env={
             **environment_with({"MLFLOW_TRACKING_URI": server.uri, "PYTHONPATH": str(site)}),
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         },
         cwd=folder,
         check=True,
@@ -474,3 +480,75 @@ def test_what_was_never_mirrored_has_no_link(tmp_path: Path) -> None:
 
     assert result.code == 3
     assert "tunectl mlflow sync --study small" in result.err
+
+
+def test_runs_on_another_server_have_no_link_here(tmp_path: Path) -> None:
+    project = small_project(tmp_path, config=config_for("http://127.0.0.1:9"))
+    project.ok("study", "create")
+    ids = {"experiment_id": "1", "parent_run_id": "p"}
+    known = {"study": "small", "study_id": "s", "uri": "http://127.0.0.1:8", **ids}
+    project.study("small").set_user_attr("tunectl:mlflow", known)
+
+    elsewhere = project.tunectl("mlflow", "link")
+    project.study("small").set_user_attr("tunectl:mlflow", {**known, "uri": "http://127.0.0.1:9"})
+    here = project.ok("mlflow", "link")
+
+    assert (elsewhere.code, elsewhere.out) == (3, "")
+    assert "is not in MLflow at http://127.0.0.1:9 yet" in elsewhere.said
+    assert here.out == "http://127.0.0.1:9/#/experiments/1/runs/p\n"
+
+
+@pytest.mark.slow
+def test_a_sync_that_fails_shows_no_password(tmp_path: Path) -> None:
+    uri = "http://ann:sec/ret@127.0.0.1:9/?password=secret"
+    project = small_project(tmp_path, config=config_for(f'"{uri}"'))
+    project.ok("study", "create")
+
+    result = project.tunectl("mlflow", "sync")
+
+    assert result.code == 1
+    assert "MLflow at http://…@127.0.0.1:9" in result.said
+    assert "the address cannot be read" in result.said
+    assert not any(part in result.said for part in ("ann:", "sec", "ret"))
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_killed_tune_leaves_no_run_running_and_no_model_behind(
+    local: Project, tmp_path: Path
+) -> None:
+    project = copy_of(local, tmp_path / "copy")
+    (project.path / "optuna" / "mlflow.db").unlink()
+    project.write(optuna_params=SEARCH, params=PARAMS.replace("epochs: 2", "epochs: 100000"))
+    models = tmp_path / "models"
+    models.mkdir()
+    process = subprocess.Popen(
+        [TUNECTL, "tune"],
+        cwd=project.path,
+        env=environment_with({"TMPDIR": str(models)}),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait_for(lambda: "trial_0" in statuses(project))
+    finally:
+        process.kill()
+        process.wait()
+
+    _wait_for(lambda: not any(models.glob("tunectl-*")))
+    assert statuses(project) == {"small": "KILLED", "trial_0": "KILLED"}
+
+
+def statuses(project: Project) -> dict[str, str]:
+    file = project.path / "optuna" / "mlflow.db"
+    if not file.exists():
+        return {}
+    with closing(sqlite3.connect(file)) as connection:
+        return dict(connection.execute("select name, status from runs").fetchall())
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

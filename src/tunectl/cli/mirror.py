@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -65,6 +66,7 @@ def sync(
         count = f"{report.n_written} of {report.n_runs} runs brought up to date"
         show(Text(f"study {name} in {destination.shown_uri}: {count}"))
         show(fields(_rows(report, published)))
+    report.check(destination)
 
 
 @app.command()
@@ -81,7 +83,7 @@ def link(
     store = open_store(session, storage)
     opened = load_chosen(store, study)
     destination = destination_of(store.project, opened.study_name)
-    experiment_id, run_ids = _known_runs(store, opened)
+    experiment_id, run_ids = _known_runs(store, opened, destination)
     if not destination.is_server and not session.quiet:
         hint = f"these work while this runs: tunectl mlflow ui --port {port}"
         stderr().print(Text(hint, style="dim"), soft_wrap=True)
@@ -153,8 +155,10 @@ def register_best(store: Store, study: str) -> Published:
         NoCompletedTrialError: there is no trial with a model.
         TrackingError: MLflow cannot be reached, or refuses something.
     """
-    _, published = bring_up_to_date(store, study, destination_of(store.project, study), True)
+    destination = destination_of(store.project, study)
+    report, published = bring_up_to_date(store, study, destination, True)
     if published is None:
+        report.check(destination)
         raise NoCompletedTrialError(f"the best trial of study {study!r} left no model to register")
     return published
 
@@ -169,18 +173,30 @@ def mirroring(store: Store, settings: Settings) -> Iterator[MirrorProcess | None
     if not settings.surroundings.mlflow.enabled:
         yield None
         return
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
     from tunectl.running.mirroring import MirrorProcess
     from tunectl.tracking.destination import find_destination
     from tunectl.tracking.follower import Follow
 
     name = settings.search.study.name
-    destination = find_destination(settings.surroundings.mlflow, store.tree, name)
-    order = Follow(tree=store.tree, storage_url=store.url, study=name, destination=destination)
-    process = MirrorProcess(order)
-    try:
-        yield process
-    finally:
-        process.close()
+    with TemporaryDirectory(prefix="tunectl-mlflow-", ignore_cleanup_errors=True) as folder:
+        order = Follow(
+            tree=store.tree,
+            storage_url=store.url,
+            study=name,
+            destination=find_destination(settings.surroundings.mlflow, store.tree, name),
+            folder=Path(folder),
+        )
+        process = MirrorProcess(order)
+        try:
+            yield process
+        except BaseException:
+            process.release()
+            raise
+        finally:
+            process.close()
 
 
 def todays_mlflow(store: Store, settings: Settings) -> Settings:
@@ -206,7 +222,10 @@ def mirror_view(end: MirrorEnd | None) -> list[Any]:
     """Return what `tune` shows of the mirror in the end."""
     if end is None or end.report is None:
         return []
-    return [Text(""), Text("in MLflow:", style="bold"), fields(_rows(end.report, end.published))]
+    report = end.report
+    if not end.is_complete:  # another trial may be the best one by now
+        report = replace(report, best_run_id=None)
+    return [Text(""), Text("in MLflow:", style="bold"), fields(_rows(report, end.published))]
 
 
 def _summarise(study: optuna.Study, project: Path) -> Mapping[str, Any]:
@@ -216,33 +235,35 @@ def _summarise(study: optuna.Study, project: Path) -> Mapping[str, Any]:
 
 
 def _serve(channel: int) -> None:
-    """Mirror for a coordinator; it alone decides about Ctrl-C, which reaches this process too."""
+    """Mirror for a coordinator; it alone decides about signals, which reach this process too."""
     import signal
 
     from tunectl.cli.signals import STOPPING
     from tunectl.tracking.follower import follow
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
+    for number in STOPPING:  # without a coordinator it ends by itself
+        signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     follow(channel, _summarise)
 
 
-def _known_runs(store: Store, study: optuna.Study) -> tuple[str, list[str]]:
+def _known_runs(
+    store: Store, study: optuna.Study, destination: Destination
+) -> tuple[str, list[str]]:
     """Return the experiment of a study and the ids of its run and its best trial's.
 
     Raises:
-        NotFoundError: it was never mirrored.
+        NotFoundError: it was never mirrored to where it would be mirrored today.
     """
     from tunectl.studies.ranking import best_trial
     from tunectl.tracking.memory import recall, recall_run
 
     memory, best = recall(study), best_trial(study)
-    if memory is None or memory.experiment_id is None or memory.parent_run_id is None:
+    is_there = memory is not None and memory.uri == destination.shown_uri
+    if memory is None or not is_there or not memory.experiment_id or not memory.parent_run_id:
         name = study.study_name
         raise NotFoundError(
-            f"study {name!r} is not in MLflow yet; "
+            f"study {name!r} is not in MLflow at {destination.shown_uri} yet; "
             f"bring it there with: tunectl mlflow sync --study {shlex.quote(name)}"
         )
     assert store.storage is not None

@@ -87,7 +87,7 @@ def predict(
     if _is_alone("--bundle", bundle, study, trial, mlflow) and bundle is not None:
         network: SignalNetwork = _on(device, _of_bundle(session, bundle))
     elif _is_alone("--mlflow", mlflow, study, trial) and mlflow is not None:
-        network = _of_mlflow(session, mlflow)
+        network = _of_mlflow(session, mlflow, device)
     else:
         network = _on(device, _of_study(session, storage, study, trial))
     _predict(session, network, signals, target)
@@ -143,9 +143,11 @@ def _of_bundle(session: Session, bundle: Path) -> PackagedNet:
     return load_bundle(session.project / bundle)
 
 
-def _of_mlflow(session: Session, name: str) -> SignalNetwork:
+def _of_mlflow(session: Session, name: str, device: str) -> SignalNetwork:
     from tunectl.tracking.loading import load_model
 
+    if device not in ("auto", "cpu"):
+        raise UsageError(f"--device {device}: a network from MLflow stays on the CPU")
     return load_model(name, destination_of(session.project, ""))
 
 

@@ -329,7 +329,8 @@ def _show_end(
     """Print the best trial, its targets, and what to type next."""
     head = Text(f"study {summary.name}: ") + states_text(summary.states)
     if summary.best is None:
-        show(head, Text("no trial is complete yet", style="dim"))
+        none_yet = Text("no trial is complete yet", style="dim")
+        show(head, none_yet, *mirror_view(mirrored))
         return
     views: list[Any] = [head, Text(""), *front_view(summary), *best_view(summary.best, summary)]
     per_target = _per_target(store, summary)

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 PATIENCE_S = 30.0
 # One that is told to stop, or that MLflow does not answer, is not waited for so long.
 HURRY_S = 1.5
+# What it tidies up after its last message.
+GOODBYE_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ class MirrorProcess:
     def __init__(self, order: Follow) -> None:
         self._report: MirrorReport | None = None
         self._done: Done | None = None
-        self._in_trouble = False
+        self._in_trouble = self._is_released = False
         self._to_say: queue.SimpleQueue[Follow | Look | Over] = queue.SimpleQueue()
         ours, theirs = pair()
         with theirs, signals_held_back():
@@ -86,18 +88,29 @@ class MirrorProcess:
         self._to_say.put(Over(in_a_hurry))
         hurried = in_a_hurry or self._in_trouble
         self._listener.join(HURRY_S if hurried else PATIENCE_S)
+        done, report = self._done, self._report
+        if in_a_hurry:
+            self._is_released = True
+        elif done is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(GOODBYE_S)
         self.close()
-        done = self._done
         return MirrorEnd(
-            report=self._report,
+            report=report,
             published=done.published if done else None,
-            is_complete=done is not None,
+            is_complete=done is not None and report is not None and not report.refused,
         )
 
+    def release(self) -> None:
+        """Let it put right by itself what MLflow shows as running; it does not take long."""
+        self._is_released = True
+        self._to_say.put(Over(in_a_hurry=True))
+
     def close(self) -> None:
-        """End it at once; whatever it was about to do, the next call does."""
-        self._process.kill()
-        self._process.wait()
+        """End it at once, unless it was released; what it was about to do, the next call does."""
+        if not self._is_released:
+            self._process.kill()
+            self._process.wait()
 
     def _talk(self) -> None:
         with suppress(OSError):  # it is gone, which `_listen` notices

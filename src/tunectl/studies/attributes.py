@@ -15,6 +15,9 @@ DEATHS = "worker_deaths"
 BEST_EPOCH = "best_epoch"
 MLFLOW_RUN_ID = "mlflow_run_id"
 
+MLFLOW_STUDY = "tunectl:mlflow"
+"""Of a study: by which its runs in MLflow are known."""
+
 
 def epochs_of(trial: FrozenTrial) -> int:
     """Return how many epochs a trial trained, as far as is known."""

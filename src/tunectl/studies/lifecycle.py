@@ -10,6 +10,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import optuna
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
@@ -33,6 +34,8 @@ from tunectl.studies.ranking import (
 )
 
 SETTINGS_ATTR = "tunectl:settings"
+FIRST_SETTINGS_ATTR = "tunectl:first_settings"
+"""Only with a study whose settings were changed since."""
 ABOUT_ATTR = "tunectl:about"
 FINGERPRINT_ATTR = "tunectl:space"
 
@@ -142,6 +145,9 @@ def store_settings(study: optuna.Study, settings: Settings) -> None:
     # Where the database and MLflow are is not the study's, and may hold a password.
     document["surroundings"]["storage"]["url"] = None
     document["surroundings"]["mlflow"]["tracking_uri"] = None
+    before = study.user_attrs.get(SETTINGS_ATTR)
+    if before not in (None, document) and FIRST_SETTINGS_ATTR not in study.user_attrs:
+        study.set_user_attr(FIRST_SETTINGS_ATTR, before)
     study.set_user_attr(SETTINGS_ATTR, document)
     space = SearchSpace(settings.search.params_to_tune)
     study.set_user_attr(FINGERPRINT_ATTR, space.fingerprint())
@@ -153,7 +159,16 @@ def stored_settings(study: optuna.Study) -> Settings | None:
     Raises:
         StorageError: it was stored by a version that this one does not understand.
     """
-    document = study.user_attrs.get(SETTINGS_ATTR)
+    return _settings_of(study, study.user_attrs.get(SETTINGS_ATTR))
+
+
+def first_settings(study: optuna.Study) -> Settings | None:
+    """Return what a study began with, which never changes; as `stored_settings` otherwise."""
+    began_with = study.user_attrs.get(FIRST_SETTINGS_ATTR)
+    return _settings_of(study, began_with or study.user_attrs.get(SETTINGS_ATTR))
+
+
+def _settings_of(study: optuna.Study, document: Any) -> Settings | None:
     if document is None:
         return None
     try:

@@ -74,14 +74,21 @@ def is_sound(trial: FrozenTrial) -> bool:
     )
 
 
-def best_trials(study: optuna.Study) -> list[FrozenTrial]:
+def best_trials(
+    study: optuna.Study, trials: Sequence[FrozenTrial] | None = None
+) -> list[FrozenTrial]:
     """Return the completed trials that no other one beats, the best in the first metric first.
 
     With one metric that is the best trial alone, the earliest of equals. A trial with an infinite
     value, which Optuna would take for the best one, never is; nor is one that breaks a constraint.
+
+    Args:
+        study: The study.
+        trials: Its trials as they were at one moment; None for as they are now.
     """
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    sound = [trial for trial in complete if is_sound(trial)]
+    if trials is None:
+        trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    sound = [trial for trial in trials if is_sound(trial)]
     if not sound:
         return []
     signs = np.array([-1.0 if one == "maximize" else 1.0 for one in directions_of(study)])
@@ -92,9 +99,14 @@ def best_trials(study: optuna.Study) -> list[FrozenTrial]:
     return [sound[index] for index in sorted(front, key=lambda index: (losses[index, 0], index))]
 
 
-def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """Return the trial that stands for the study, None while none is complete."""
-    best = best_trials(study)
+def best_trial(
+    study: optuna.Study, trials: Sequence[FrozenTrial] | None = None
+) -> FrozenTrial | None:
+    """Return the trial that stands for the study, None while none is complete.
+
+    Args: as for `best_trials`.
+    """
+    best = best_trials(study, trials)
     return best[0] if best else None
 
 

@@ -27,6 +27,7 @@ from optuna.trial import FrozenTrial
 
 from tunectl.config.search_schema import checked_study_name
 from tunectl.errors import Problem, StorageError, StudyExistsError, StudyFileError, UsageError
+from tunectl.studies.attributes import MLFLOW_RUN_ID, MLFLOW_STUDY
 from tunectl.studies.lifecycle import SETTINGS_ATTR, study_names
 from tunectl.studies.portable import PortableStudy, local_time, position_of_choice
 from tunectl.studies.storage import storage_errors
@@ -121,14 +122,28 @@ def _exists(name: str) -> StudyExistsError:
 
 
 def _user_attributes(portable: PortableStudy, name: str) -> dict[str, Any]:
-    """Return the study's attributes; the configuration stored with it names the study."""
-    attributes = dict(portable.user_attrs)
+    """Return the study's attributes; the configuration stored with it names the study.
+
+    Its runs in MLflow stay those of the study that it is a copy of.
+    """
+    kept = {key: value for key, value in portable.user_attrs.items() if key != MLFLOW_STUDY}
     try:
-        settings = json.loads(json.dumps(attributes[SETTINGS_ATTR]))
+        settings = json.loads(json.dumps(kept[SETTINGS_ATTR]))
         settings["search"]["study"]["name"] = name
     except (KeyError, TypeError):  # another program's study, or no configuration of ours
-        return attributes
-    return {**attributes, SETTINGS_ATTR: settings}
+        return kept
+    return {**kept, SETTINGS_ATTR: settings}
+
+
+def _without_run(trial: FrozenTrial) -> FrozenTrial:
+    """Return a trial without the id of its run in MLflow, which is that of the original."""
+    if MLFLOW_RUN_ID not in trial.user_attrs:
+        return trial
+    copied = copy.copy(trial)
+    copied.user_attrs = {
+        key: value for key, value in trial.user_attrs.items() if key != MLFLOW_RUN_ID
+    }
+    return copied
 
 
 def _is_known(storage: RDBStorage) -> bool:
@@ -174,7 +189,7 @@ def _insert(connection: sa.Connection, portable: PortableStudy, name: str) -> No
         rows: Rows = {}
         ids = _insert_trials(connection, study_id, trials)
         for trial, trial_id in zip(trials, ids, strict=True):
-            _add_rows(rows, trial, trial_id)
+            _add_rows(rows, _without_run(trial), trial_id)
         for table, values in rows.items():
             connection.execute(sa.insert(table), values)
 
@@ -300,7 +315,7 @@ def _add(storage: RDBStorage, portable: PortableStudy, name: str) -> None:
             study._storage.set_study_system_attr(study._study_id, key, value)
         for trial in portable.trials:
             try:
-                study.add_trial(trial)
+                study.add_trial(_without_run(trial))
             except ValueError as error:
                 line = portable.lines[trial.number] if portable.lines else None
                 problem = Problem(file=portable.file, line=line, message=str(error))

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import optuna
-from optuna.trial import FrozenTrial
 
 from tunectl.errors import TrackingError
 from tunectl.tracking.destination import Destination
 from tunectl.tracking.memory import recall
-from tunectl.tracking.runs import statuses
+from tunectl.tracking.runs import ended_runs
 from tunectl.tracking.service import connect, mlflow_errors
-
-RUNNING = "RUNNING"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +48,10 @@ def compare(study: optuna.Study, destination: Destination) -> Agreement | None:
     try:
         with mlflow_errors(destination):
             client = connect(destination)
-            there = client.get_experiment_by_name(destination.experiment)
-            experiment_id = there.experiment_id if there else None
-            found = statuses(client, experiment_id, memory.study_id) if experiment_id else {}
+            found = client.get_experiment_by_name(destination.experiment)
+            experiment_id = found.experiment_id if found else None
+            there = ended_runs(client, experiment_id, memory.study_id) if experiment_id else set()
     except TrackingError as error:
         return Agreement(n_ended=len(ended), reason=str(error))
-    missing = tuple(one.number for one in ended if not _is_there(one, found))
+    missing = tuple(one.number for one in ended if one.number not in there)
     return Agreement(missing=missing, n_ended=len(ended))
-
-
-def _is_there(trial: FrozenTrial, found: Mapping[int, str]) -> bool:
-    return found.get(trial.number, RUNNING) != RUNNING

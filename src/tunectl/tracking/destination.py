@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunectl.artifacts.study_dir import ProjectTree
+from tunectl.config.passwords import hide_passwords
 from tunectl.config.schema import Mlflow
 
 DATABASE = "mlflow.db"
@@ -69,7 +70,7 @@ class Destination:
     def web_address(self) -> str:
         """Where its web page is, or would be if `tunectl mlflow ui` ran."""
         if self.is_server:
-            return re.sub(r"//[^/@]*@", "//", self.uri).rstrip("/")
+            return self.shown_uri.replace("//…@", "//").rstrip("/")
         return f"http://127.0.0.1:{DEFAULT_PORT}"
 
 
@@ -101,7 +102,7 @@ def find_destination(wanted: Mlflow, tree: ProjectTree, study: str) -> Destinati
 
 def redacted(text: str) -> str:
     """Return a text without the user names and passwords of the URLs in it."""
-    return re.sub(r"(\w+://)[^/\s@]*@", r"\1…@", text)
+    return re.sub(r"(\w+://)[^/\s@]*@", r"\1…@", hide_passwords(text))
 
 
 def quieten(environment: MutableMapping[str, str] = os.environ) -> None:

@@ -6,10 +6,11 @@ It stands apart from the training: importing MLflow, an outage, a slow disk are 
 from __future__ import annotations
 
 import os
-import tempfile
+import shutil
+import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -24,10 +25,14 @@ from tunectl.studies.storage import open_storage
 from tunectl.tracking.destination import Destination
 from tunectl.tracking.mirror import Mirror, MirrorReport, Session
 from tunectl.tracking.publish import Published, Publisher
+from tunectl.tracking.service import reason_of
 
 RETRY_S = 15.0
 # What is made for a best trial is wasted if the next one follows at once.
 IDLE_S = 2.0
+# What is left of a program that was stopped or killed does not stay for longer.
+ALONE_S = 20.0
+PAUSE_S = 0.5
 NICENESS = 10
 
 Summarise = Callable[[optuna.Study, Path], Mapping[str, Any]]
@@ -42,12 +47,14 @@ class Follow:
         storage_url: The database's URL, which may hold a password and so is on no command line.
         study: The study's name.
         destination: The MLflow.
+        folder: An empty folder for models that are being made; whoever ends later removes it.
     """
 
     tree: ProjectTree
     storage_url: str
     study: str
     destination: Destination
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -97,76 +104,115 @@ Told = Trouble | UpToDate | Done
 def follow(descriptor: int, summarise: Summarise) -> None:
     """Mirror a study until the coordinator at the other end of a socket says that it is over.
 
+    A coordinator that is gone without a word is one that was killed; what MLflow shows as running
+    is put right all the same.
+
     Args:
         descriptor: The socket's file descriptor.
         summarise: Makes the summary document of a study and its project folder.
     """
     connection = Connection(descriptor)
-    with suppress(EOFError, OSError):  # the coordinator is gone: the next call catches up
+    with suppress(EOFError, OSError):  # the coordinator is gone before it has begun
         os.nice(NICENESS)
         order = connection.recv()
-        with tempfile.TemporaryDirectory(prefix="tunectl-mlflow-") as folder:
-            _Follower(order, connection, summarise, Path(folder)).run()
+        try:
+            Follower(order, connection, summarise).run()
+        finally:
+            shutil.rmtree(order.folder, ignore_errors=True)
 
 
-class _Follower:
-    def __init__(
-        self, order: Follow, connection: Connection, summarise: Summarise, folder: Path
-    ) -> None:
+class Follower:
+    """Looks at a study whenever it is told to.
+
+    Args:
+        order: What is mirrored, and where to.
+        connection: To the coordinator.
+        summarise: As for `follow`.
+    """
+
+    def __init__(self, order: Follow, connection: Connection, summarise: Summarise) -> None:
         self._order = order
         self._connection = connection
         self._summarise = summarise
-        self._publisher = Publisher(folder)
+        self._publisher = Publisher(order.folder)
         self._session: Session | None = None
         self._tried_at_s = float("-inf")
         self._has_warned = False
 
     def run(self) -> None:
+        """Follow the study to its end."""
         over: Over | None = None
         while over is None:
             self._look()
             over = self._wait()
-        self._finish(over)
+        if over.in_a_hurry:
+            self._leave()
+        else:
+            self._finish()
 
     def _wait(self) -> Over | None:
         """Return the next message that matters: many looks are as good as one."""
-        if not self._connection.poll(IDLE_S):
-            self._prepare()
-        message = self._connection.recv()
-        while isinstance(message, Look) and self._connection.poll(0):
+        try:
+            if not self._connection.poll(IDLE_S):
+                self._prepare()
             message = self._connection.recv()
+            while isinstance(message, Look) and self._connection.poll(0):
+                message = self._connection.recv()
+        except (EOFError, OSError):
+            return Over(in_a_hurry=True)
         return message if isinstance(message, Over) else None
 
     def _look(self) -> None:
         if self._session is None and time.monotonic() - self._tried_at_s < RETRY_S:
             return
         self._tried_at_s = time.monotonic()
+        with self._warning():
+            is_first = self._session is None
+            session = self._open()
+            self._tell_of(session.update(whole=is_first, is_going_on=True))
+
+    def _finish(self) -> None:
+        with self._warning():
+            session = self._open()
+            self._tell_of(session.update(whole=True))
+            registering = self._order.destination.register_best
+            self._tell(Done(self._publisher.publish(session, registering=registering)))
+
+    def _leave(self) -> None:
+        """Put right first what MLflow shows as running; trials may take a moment to end."""
+        end = threading.Timer(ALONE_S, self._give_up)
+        end.daemon = True
+        end.start()
+        with self._warning():
+            session = self._open()
+            session.update(whole=False)
+            self._tell_of(session.update(whole=True))
+            self._tell(Done())
+            while session.has_live_trials:
+                time.sleep(PAUSE_S)
+                session.update(whole=False)
+        end.cancel()
+
+    def _give_up(self) -> None:
+        shutil.rmtree(self._order.folder, ignore_errors=True)
+        os._exit(1)
+
+    def _open(self) -> Session:
+        if self._session is None:
+            self._session = Session(self._mirror())
+        return self._session
+
+    @contextmanager
+    def _warning(self) -> Iterator[None]:
+        """Tell of whatever goes wrong in the block, and begin anew the next time."""
         try:
-            if self._session is None:
-                self._session = Session(self._mirror())
-                report = self._session.update(whole=True, is_going_on=True)
-            else:
-                report = self._session.update(whole=False, is_going_on=True)
-        except (TrackingError, StorageError) as error:
+            yield
+        except TunectlError as error:
             self._session = None
             self._warn(str(error))
-        else:
-            self._has_warned = False
-            self._connection.send(UpToDate(report))
-
-    def _finish(self, over: Over) -> None:
-        try:
-            session = self._session or Session(self._mirror())
-            self._connection.send(UpToDate(session.update(whole=True)))
-            self._has_warned = False
-            published = None
-            if not over.in_a_hurry:
-                registering = self._order.destination.register_best
-                published = self._publisher.publish(session, registering=registering)
-        except (TrackingError, StorageError) as error:
-            self._warn(str(error))
-        else:
-            self._connection.send(Done(published))
+        except Exception as error:  # a mirror that ends without a word would never be missed
+            self._session = None
+            self._warn(f"the mirror in MLflow failed: {type(error).__name__}: {reason_of(error)}")
 
     def _prepare(self) -> None:
         """Make the model of the best trial so far while nothing else is to be done."""
@@ -177,7 +223,20 @@ class _Follower:
     def _warn(self, text: str) -> None:
         if not self._has_warned:
             self._has_warned = True
-            self._connection.send(Trouble(text))
+            self._tell(Trouble(text))
+
+    def _tell_of(self, report: MirrorReport) -> None:
+        try:
+            report.check(self._order.destination)
+        except TrackingError as error:
+            self._warn(str(error))
+        else:
+            self._has_warned = False
+        self._tell(UpToDate(report))
+
+    def _tell(self, message: Told) -> None:
+        with suppress(OSError):  # nobody listens any more
+            self._connection.send(message)
 
     def _mirror(self) -> Mirror:
         order = self._order

@@ -105,7 +105,8 @@ def _load_uri(uri: str, destination: Destination) -> SignalNetwork:
 
         mlflow.set_tracking_uri(destination.uri)
         mlflow.set_registry_uri(destination.uri)
-        model = mlflow.pyfunc.load_model(uri)
+        # MLflow wants it on a GPU if there is one, and refuses it there: it is exported for a CPU.
+        model = mlflow.pyfunc.load_model(uri, model_config={"device": "cpu"})
     return _described(model, uri)
 
 

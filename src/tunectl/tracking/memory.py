@@ -13,8 +13,6 @@ from optuna.trial import FrozenTrial
 from tunectl.studies import attributes
 from tunectl.studies.late_attributes import read_late_attribute, set_late_attribute
 
-MIRROR_ATTR = "tunectl:mlflow"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
@@ -37,7 +35,7 @@ class Memory:
 
 def recall(study: optuna.Study) -> Memory | None:
     """Return what a study remembers, None if it was never mirrored."""
-    stored: Any = study.user_attrs.get(MIRROR_ATTR)
+    stored: Any = study.user_attrs.get(attributes.MLFLOW_STUDY)
     if not isinstance(stored, dict) or stored.get("study") != study.study_name:
         return None
     known: dict[str, Any] = {key: stored.get(key) for key in Memory.__dataclass_fields__}
@@ -52,14 +50,14 @@ def recall_or_begin(study: optuna.Study) -> Memory:
     memory = recall(study)
     if memory is None:
         memory = Memory(study=study.study_name, study_id=uuid.uuid4().hex)
-        study.set_user_attr(MIRROR_ATTR, asdict(memory))
+        study.set_user_attr(attributes.MLFLOW_STUDY, asdict(memory))
     return memory
 
 
 def remember(study: optuna.Study, before: Memory, now: Memory) -> None:
     """Store what a study remembers, if it is anything new."""
     if now != before:
-        study.set_user_attr(MIRROR_ATTR, asdict(now))
+        study.set_user_attr(attributes.MLFLOW_STUDY, asdict(now))
 
 
 def remember_run(storage: RDBStorage, trial: FrozenTrial, run_id: str) -> None:

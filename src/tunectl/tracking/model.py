@@ -21,6 +21,7 @@ from tunectl.tracking.runs import Mirrored
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel as MlflowModel
 
     from tunectl.training.packaged import PackagedNet
 
@@ -77,7 +78,7 @@ def log_model(
     from mlflow.models import Model
 
     tags = {name: parent.tags[name] for name in (STUDY, STUDY_ID) if name in parent.tags}
-    made = client.create_logged_model(
+    made = _begun_model(client, experiment_id, parent, trial) or client.create_logged_model(
         experiment_id,
         name=NAME,
         source_run_id=parent.run_id,
@@ -92,6 +93,23 @@ def log_model(
     logged = LoggedModel(model_id=made.model_id, trial=trial)
     client.set_tag(parent.run_id, MODEL, logged.to_tag())
     return logged
+
+
+def _begun_model(
+    client: MlflowClient, experiment_id: str, parent: Mirrored, trial: int
+) -> MlflowModel | None:
+    """Return the model that a process which was killed here had begun, None if there is none."""
+    token: str | None = None
+    while True:
+        page = client.search_logged_models(
+            [experiment_id], filter_string=f"name = '{NAME}'", page_token=token
+        )
+        for one in page:
+            if (one.source_run_id, one.tags.get(TRIAL)) == (parent.run_id, str(trial)):
+                return one
+        token = page.token
+        if not token:
+            return None
 
 
 def save_model(directory: TrialDir, path: Path) -> None:
@@ -153,7 +171,8 @@ def _save(packaged: PackagedNet, example: Any, path: Path) -> None:
 def _requirements() -> list[str]:
     from importlib.metadata import version
 
-    return [f"{name}=={version(name)}" for name in REQUIREMENTS]
+    # PyTorch's local versions, such as 2.13.0+cpu, are not on PyPI.
+    return [f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS]
 
 
 @contextmanager

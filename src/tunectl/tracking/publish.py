@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
 from tunectl.artifacts.trial_dir import TrialDir
+from tunectl.config.schema import TrialConfig
 from tunectl.studies.directories import own_directory
-from tunectl.studies.ranking import best_trial, directions_of, first_value, metrics_of
+from tunectl.studies.ranking import directions_of, first_value, metrics_of
 from tunectl.tracking.mirror import Session
 from tunectl.tracking.model import LoggedModel, has_model, log_model, save_model
 from tunectl.tracking.registry import Candidate, Registration, register
-from tunectl.tracking.run_plan import MODEL, STUDY_ID
+from tunectl.tracking.run_plan import MODEL, STUDY_ID, as_text, milliseconds
 from tunectl.tracking.service import mlflow_errors
 
 
@@ -79,7 +82,7 @@ class Publisher:
                 session.note_tag(MODEL, logged.to_tag())
             if not registering:
                 return Published(model=logged)
-            candidate = _candidate(session, best, logged)
+            candidate = _candidate(session, best, directory, logged)
             return Published(
                 model=logged, registration=register(session.client, destination, candidate)
             )
@@ -94,11 +97,10 @@ class Publisher:
 
 
 def _best(session: Session) -> tuple[FrozenTrial, TrialDir] | None:
-    study = session.mirror.study
-    best = best_trial(study)
-    if best is None:
+    mirror, best = session.mirror, session.best
+    if best is None or session.run_id(best.number) is None:
         return None
-    directory = own_directory(study.study_name, best, session.mirror.tree.project)
+    directory = own_directory(mirror.study.study_name, best, mirror.tree.project)
     return (best, directory) if directory is not None and has_model(directory) else None
 
 
@@ -107,9 +109,27 @@ def _logged(session: Session, trial: FrozenTrial) -> LoggedModel | None:
     return there if there is not None and there.trial == trial.number else None
 
 
-def _candidate(session: Session, best: FrozenTrial, logged: LoggedModel) -> Candidate:
-    study, value = session.mirror.study, first_value(best)
-    assert value is not None
+def _data(session: Session, best: FrozenTrial, config: TrialConfig | None) -> str | None:
+    """Return what is the same where the validation samples are, None where that is not known."""
+    if config is None or best.datetime_start is None:
+        return None
+    found = session.dataset_of(milliseconds(best.datetime_start))
+    if found is None and config.dataset.source != "demo":
+        return None
+    which = [
+        found.digest if found else config.dataset.source,
+        config.dataset.limit_samples,
+        config.data_split.model_dump(mode="json"),
+    ]
+    return hashlib.sha256(json.dumps(which).encode()).hexdigest()[:16]
+
+
+def _candidate(
+    session: Session, best: FrozenTrial, directory: TrialDir, logged: LoggedModel
+) -> Candidate:
+    study, value, run_id = session.mirror.study, first_value(best), session.run_id(best.number)
+    assert value is not None and run_id is not None
+    config = directory.read_config()
     return Candidate(
         model=logged,
         study=study.study_name,
@@ -117,6 +137,8 @@ def _candidate(session: Session, best: FrozenTrial, logged: LoggedModel) -> Cand
         metric=metrics_of(study)[0],
         direction=directions_of(study)[0],
         value=value,
-        run_id=session.run_id(best.number),
+        data=_data(session, best, config),
+        targets=as_text(config.dataset.target_names if config else []),
+        run_id=run_id,
         parent_run_id=session.parent.run_id,
     )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 METRIC, DIRECTION, VALUE = "tunectl.metric", "tunectl.direction", "tunectl.value"
+DATA, TARGETS = "tunectl.data", "tunectl.targets"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,9 @@ class Candidate:
         metric: What it was chosen by.
         direction: `minimize` or `maximize`.
         value: Its value of that metric.
+        data: The same for two networks only if they were measured on the same samples; None where
+            that is not known any more.
+        targets: What it predicts.
         run_id: The trial's run.
         parent_run_id: The study's run.
     """
@@ -42,6 +46,8 @@ class Candidate:
     metric: str
     direction: str
     value: float
+    data: str | None
+    targets: str
     run_id: str
     parent_run_id: str
 
@@ -54,6 +60,8 @@ class Candidate:
             METRIC: self.metric,
             DIRECTION: self.direction,
             VALUE: repr(self.value),
+            DATA: self.data or "unknown",
+            TARGETS: self.targets,
             "tunectl.run_id": self.run_id,
             "tunectl.parent_run_id": self.parent_run_id,
         }
@@ -65,7 +73,12 @@ class Candidate:
             ValueError: the two cannot be compared.
         """
         if (champion.get(METRIC), champion.get(DIRECTION)) != (self.metric, self.direction):
-            raise ValueError(f"was chosen by {champion.get(METRIC, 'something else')}")
+            chosen_by = champion.get(METRIC, "something else")
+            raise ValueError(f"was chosen by {chosen_by}, not by {self.metric}")
+        if champion.get(TARGETS) != self.targets:
+            raise ValueError(f"predicts other targets than {self.targets}")
+        if self.data is None or champion.get(DATA) != self.data:
+            raise ValueError("was measured on other data, or another part of them")
         other = float(champion[VALUE])
         return self.value > other if self.direction == "maximize" else self.value < other
 
@@ -99,7 +112,7 @@ def register(client: MlflowClient, destination: Destination, candidate: Candidat
         candidate: The network.
 
     Raises:
-        TrackingError: the champion was chosen by another metric.
+        TrackingError: the champion cannot be compared with it.
     """
     name = destination.model_name
     destination.lock_folder.mkdir(parents=True, exist_ok=True)
@@ -125,9 +138,9 @@ def _gives_way(champion: ModelVersion, candidate: Candidate, destination: Destin
         return candidate.beats(tags)
     except (ValueError, KeyError) as error:
         raise TrackingError(
-            f"the champion of {destination.model_name!r}, version {champion.version}, {error}, not "
-            f"by {candidate.metric}; nothing was registered. Give another "
-            "mlflow.registered_model_name, or take the alias away in MLflow"
+            f"the champion of {destination.model_name!r}, version {champion.version}, {error}; "
+            "nothing was registered. Give another mlflow.registered_model_name, or take the alias "
+            "away in MLflow"
         ) from error
 
 

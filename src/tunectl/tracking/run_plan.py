@@ -111,6 +111,8 @@ TRIAL = "tunectl.trial"
 STATE = "tunectl.state"
 DIGEST = "tunectl.mirrored"
 MODEL = "tunectl.model"
+NOW = "now."
+"""Before the name of a setting that the study did not begin with."""
 
 
 def as_key(name: str) -> str:

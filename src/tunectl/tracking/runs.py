@@ -5,13 +5,13 @@ Everything may be done twice: what is there already is left alone or written aga
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunectl.tracking.dataset import DatasetFacts
-from tunectl.tracking.run_plan import DIGEST, KIND, MODEL, STUDY_ID, TRIAL, RunPlan
+from tunectl.tracking.run_plan import DIGEST, KIND, MODEL, NOW, STUDY_ID, TRIAL, RunPlan
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 POINTS_PER_CALL = 1000
 TEXTS_PER_CALL = 100
+PARENT_TAG = "mlflow.parentRunId"
+UNFINISHED = "unfinished"
+"""Instead of a digest, while a run is being brought up to date."""
 PARENT = -1
 """Stands for the study's own run among the numbers of its trials."""
 
@@ -70,15 +73,16 @@ def find_runs(
     return found
 
 
-def statuses(client: MlflowClient, experiment_id: str, study_id: str) -> dict[int, str]:
-    """Return the status of each run of a study by trial number, `PARENT` for its own.
+def ended_runs(client: MlflowClient, experiment_id: str, study_id: str) -> set[int]:
+    """Return the numbers of the trials that MLflow has to their end, `PARENT` for the study's own.
 
     Args: as for `find_runs`; nothing is changed.
     """
     wanted = f"tags.`{STUDY_ID}` = '{study_id}'"
     return {
-        int(run.data.tags.get(TRIAL, PARENT)): str(run.info.status)
+        int(run.data.tags.get(TRIAL, PARENT))
         for run in _search(client, experiment_id, wanted)
+        if run.info.status != "RUNNING" and run.data.tags.get(DIGEST, UNFINISHED) != UNFINISHED
     }
 
 
@@ -88,23 +92,69 @@ def create_run(
     """Make the run of a plan, with all the tags by which it can be found again."""
     tags = dict(plan.tags)
     if parent_run_id is not None:
-        tags["mlflow.parentRunId"] = parent_run_id
+        tags[PARENT_TAG] = parent_run_id
     made = client.create_run(experiment_id, start_time=plan.start_ms, tags=tags, run_name=plan.name)
     return Mirrored(run_id=made.info.run_id, tags=tags)
 
 
+def put_under(client: MlflowClient, seen: Mirrored, parent_run_id: str) -> Mirrored:
+    """Make sure that a trial's run is below its study's, which may have been made anew."""
+    if seen.tags.get(PARENT_TAG) == parent_run_id:
+        return seen
+    client.set_tag(seen.run_id, PARENT_TAG, parent_run_id)
+    return replace(seen, tags={**seen.tags, PARENT_TAG: parent_run_id})
+
+
 def bring_up_to(
-    client: MlflowClient, seen: Mirrored, plan: RunPlan, dataset: DatasetFacts | None = None
+    client: MlflowClient,
+    seen: Mirrored,
+    plan: RunPlan,
+    find_dataset: Callable[[RunPlan], DatasetFacts | None] | None = None,
 ) -> Mirrored:
     """Make a run hold what its plan says; the digest comes last, so a half-done run is redone.
+
+    What tells how a trial ended goes before its files, any of which may be too much for MLflow.
 
     Args:
         client: The client.
         seen: The run as it is.
         plan: As it is to be.
-        dataset: The data set that it used.
+        find_dataset: Finds the data set that the run used.
     """
-    from mlflow.entities import Metric, Param, RunTag
+    run_id = seen.run_id
+    _write_tags(client, seen, plan)
+    _set_status(client, run_id, plan)
+    _write_values(client, seen, plan)
+    for file in plan.files:
+        client.log_artifact(run_id, str(file.source), file.folder or None)
+    for name, text in plan.texts.items():
+        client.log_text(run_id, text, name)
+    dataset = find_dataset(plan) if find_dataset else None
+    if dataset is not None:
+        client.log_inputs(run_id, datasets=[_dataset_input(dataset)])
+    client.set_tag(run_id, DIGEST, plan.digest())
+    return Mirrored(
+        run_id=run_id,
+        digest=plan.digest(),
+        params={**plan.params, **seen.params},
+        tags={**{k: v for k, v in seen.tags.items() if k in (MODEL, PARENT_TAG)}, **plan.tags},
+    )
+
+
+def _write_tags(client: MlflowClient, seen: Mirrored, plan: RunPlan) -> None:
+    from mlflow.entities import RunTag
+
+    for stale in _stale_tags(seen.tags, plan.tags):
+        client.delete_tag(seen.run_id, stale)
+    changed = [RunTag(key, text) for key, text in plan.tags.items() if seen.tags.get(key) != text]
+    if seen.digest is not None:
+        changed.append(RunTag(DIGEST, UNFINISHED))
+    for tags in _slices(changed, TEXTS_PER_CALL):
+        client.log_batch(seen.run_id, tags=tags)
+
+
+def _write_values(client: MlflowClient, seen: Mirrored, plan: RunPlan) -> None:
+    from mlflow.entities import Metric, Param
 
     run_id = seen.run_id
     missing = [Param(key, text) for key, text in plan.params.items() if key not in seen.params]
@@ -113,25 +163,6 @@ def bring_up_to(
     points = [Metric(p.key, p.value, p.time_ms, p.step) for p in plan.points]
     for metrics in _slices(points, POINTS_PER_CALL):
         client.log_batch(run_id, metrics=metrics)
-    for stale in _stale_tags(seen.tags, plan.tags):
-        client.delete_tag(run_id, stale)
-    changed = [RunTag(key, text) for key, text in plan.tags.items() if seen.tags.get(key) != text]
-    for tags in _slices(changed, TEXTS_PER_CALL):
-        client.log_batch(run_id, tags=tags)
-    for file in plan.files:
-        client.log_artifact(run_id, str(file.source), file.folder or None)
-    for name, text in plan.texts.items():
-        client.log_text(run_id, text, name)
-    if dataset is not None:
-        client.log_inputs(run_id, datasets=[_dataset_input(dataset)])
-    _set_status(client, run_id, plan)
-    client.set_tag(run_id, DIGEST, plan.digest())
-    return Mirrored(
-        run_id=run_id,
-        digest=plan.digest(),
-        params={**plan.params, **seen.params},
-        tags={**{k: v for k, v in seen.tags.items() if k == MODEL}, **plan.tags},
-    )
 
 
 def _set_status(client: MlflowClient, run_id: str, plan: RunPlan) -> None:
@@ -145,7 +176,7 @@ def _set_status(client: MlflowClient, run_id: str, plan: RunPlan) -> None:
 def _stale_tags(there: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
     """Return the tags of ours that do not hold any more, such as a parameter of an old best."""
     kept = {*wanted, DIGEST, MODEL}
-    return [key for key in there if key.startswith(("best_", "tunectl.")) and key not in kept]
+    return [key for key in there if key.startswith(("best_", "tunectl.", NOW)) and key not in kept]
 
 
 def _dataset_input(facts: DatasetFacts) -> Any:

@@ -46,9 +46,33 @@ def mlflow_errors(destination: Destination, missing: str | None = None) -> Itera
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
         if missing and getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST":
             raise NotFoundError(missing) from error
-        text = redacted(" ".join(str(error).split()))
-        reason = text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}…"
-        raise TrackingError(f"MLflow at {destination.shown_uri}: {reason}") from error
+        raise TrackingError(f"MLflow at {destination.shown_uri}: {reason_of(error)}") from error
+
+
+@contextmanager
+def noting_refusal(destination: Destination) -> Iterator[list[str]]:
+    """Let what MLflow refuses within the block pass, unless it is MLflow as a whole that fails.
+
+    Yields:
+        A list that holds the reason afterwards, empty where nothing was refused.
+    """
+    from mlflow.exceptions import MlflowException
+
+    refusal: list[str] = []
+    try:
+        yield refusal
+    except (MlflowException, OSError) as error:
+        if getattr(error, "error_code", None) == "TEMPORARILY_UNAVAILABLE":
+            raise
+        if destination.is_server:
+            _wait_for_answer(destination.uri)
+        refusal.append(reason_of(error))
+
+
+def reason_of(error: Exception) -> str:
+    """Return what an error says in a line that is not too long, passwords left out."""
+    text = redacted(" ".join(str(error).split())) or type(error).__name__
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}…"
 
 
 def connect(destination: Destination) -> MlflowClient:
@@ -116,6 +140,10 @@ def _wait_for_answer(uri: str) -> None:
         requests.get(uri, timeout=ANSWER_S, stream=True).close()
     except requests.exceptions.SSLError:
         return  # it answers; whether its certificate is good is MLflow's to say
+    except requests.exceptions.InvalidURL as error:  # it quotes a part of the password
+        raise OSError(
+            "the address cannot be read; in a password, / is written %2F, and @ %40"
+        ) from error
     except requests.exceptions.Timeout as error:
         raise OSError(f"no answer within {ANSWER_S:g} s") from error
     except requests.exceptions.ConnectionError as error:

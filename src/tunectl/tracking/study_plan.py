@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import optuna
@@ -16,7 +17,7 @@ from tunectl.config.schema import Settings
 from tunectl.search.space import SearchSpace, describe
 from tunectl.studies.differences import flat_values
 from tunectl.studies.directories import own_directory
-from tunectl.studies.lifecycle import created_at, stored_settings
+from tunectl.studies.lifecycle import created_at, first_settings, stored_settings
 from tunectl.studies.ranking import (
     best_trial,
     count_states,
@@ -26,6 +27,7 @@ from tunectl.studies.ranking import (
 )
 from tunectl.tracking.run_plan import (
     KIND,
+    NOW,
     STATE,
     ArtifactFile,
     Point,
@@ -65,6 +67,17 @@ class StudyFacts:
     is_going_on: bool
     summarise: Callable[[], Mapping[str, Any]] | None
 
+    @cached_property
+    def best(self) -> FrozenTrial | None:
+        """The trial that stands for the study; of these trials, since others come meanwhile."""
+        return best_trial(self.study, self.trials)
+
+    @cached_property
+    def live(self) -> frozenset[int]:
+        """Numbers of the trials that somebody runs."""
+        running = {t.number for t in self.trials if t.state is TrialState.RUNNING}
+        return frozenset(running - self.interrupted)
+
 
 def plan_study(facts: StudyFacts, study_tags: Mapping[str, str], *, whole: bool) -> RunPlan:
     """Return what mirrors a study.
@@ -74,7 +87,7 @@ def plan_study(facts: StudyFacts, study_tags: Mapping[str, str], *, whole: bool)
         study_tags: Tags that all runs of the study carry.
         whole: Whether files are looked at, too; not needed while trials come and go.
     """
-    settings = stored_settings(facts.study)
+    settings, began_with = stored_settings(facts.study), first_settings(facts.study)
     status, begun = _status(facts), [t for t in facts.trials if t.datetime_start is not None]
     ended = [t.datetime_complete for t in facts.trials if t.datetime_complete is not None]
     is_over = status != "RUNNING" and bool(ended)
@@ -83,8 +96,12 @@ def plan_study(facts: StudyFacts, study_tags: Mapping[str, str], *, whole: bool)
         status=status,
         start_ms=_start_ms(facts.study, begun),
         end_ms=milliseconds(max(ended)) if is_over else None,
-        tags={**study_tags, **_tags(facts, settings)},
-        params=_parameters(facts.study, settings),
+        tags={
+            **study_tags,
+            **_tags(facts, settings),
+            **_changes(facts.study, began_with, settings),
+        },
+        params=_parameters(facts.study, began_with),
         points=_best_so_far(facts),
         files=tuple(_files(facts)) if whole else (),
         texts=_texts(facts, settings) if whole else {},
@@ -98,10 +115,9 @@ def run_name(study: optuna.Study, settings: Settings | None) -> str:
 
 
 def _status(facts: StudyFacts) -> Status:
-    running = {t.number for t in facts.trials if t.state is TrialState.RUNNING}
-    if facts.is_going_on or running - facts.interrupted:
+    if facts.is_going_on or facts.live:
         return "RUNNING"
-    if running:
+    if any(t.state is TrialState.RUNNING for t in facts.trials):
         return "KILLED"
     finished = [t for t in facts.trials if t.state.is_finished()]
     if finished and all(t.state is TrialState.FAIL for t in finished):
@@ -118,7 +134,7 @@ def _start_ms(study: optuna.Study, begun: Sequence[FrozenTrial]) -> int:
 
 
 def _tags(facts: StudyFacts, settings: Settings | None) -> dict[str, str]:
-    states, best = count_states(facts.trials), best_trial(facts.study)
+    states, best = count_states(facts.trials), facts.best
     first = next((info for t in facts.trials if (info := _info(facts, t))), {})
     tags: dict[str, Any] = {
         KIND: "study",
@@ -143,7 +159,7 @@ def _info(facts: StudyFacts, trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _parameters(study: optuna.Study, settings: Settings | None) -> dict[str, str]:
-    """Return the settings that cannot change unnoticed; the others are tags."""
+    """Return settings, apart from those that are always tags."""
     several = {"metric": ", ".join(metrics_of(study)), "direction": ", ".join(directions_of(study))}
     if settings is None:
         return as_texts({f"study.{key}": value for key, value in several.items()})
@@ -156,6 +172,14 @@ def _parameters(study: optuna.Study, settings: Settings | None) -> dict[str, str
     specs = SearchSpace(searched).specs
     space = {f"space.{key}": describe(spec) for key, spec in specs.items()}
     return as_texts({**fixed, **{f"study.{k}": v for k, v in several.items()}, **space})
+
+
+def _changes(
+    study: optuna.Study, began_with: Settings | None, settings: Settings | None
+) -> dict[str, str]:
+    """Return the settings that are others than the study began with: MLflow keeps parameters."""
+    before, now = _parameters(study, began_with), _parameters(study, settings)
+    return {f"{NOW}{key}": text for key, text in now.items() if before.get(key) != text}
 
 
 def _best_so_far(facts: StudyFacts) -> tuple[Point, ...]:
@@ -200,7 +224,7 @@ def _files(facts: StudyFacts) -> list[ArtifactFile]:
             stat = path.stat()
             folder = "/".join((PLOTS, *path.relative_to(plots).parent.parts))
             files.append(ArtifactFile(path, folder, f"{stat.st_size} {stat.st_mtime_ns}"))
-    best = best_trial(facts.study)
+    best = facts.best
     if best is None:
         return files
     directory = own_directory(facts.study.study_name, best, facts.tree.project)

@@ -9,7 +9,6 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from tunectl import __version__
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import TrialConfig
 from tunectl.studies import attributes
@@ -128,11 +127,6 @@ def source_tags(git_commit: Any) -> dict[str, Any]:
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": git_commit,
     }
-
-
-def this_version() -> dict[str, str]:
-    """Return the tag of the program that mirrors."""
-    return {"tunectl.version": __version__}
 
 
 def _versions(info: Mapping[str, Any]) -> Mapping[str, Any]:

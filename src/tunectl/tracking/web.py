@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 
 from tunectl.errors import TrackingError
@@ -16,6 +17,8 @@ from tunectl.tracking.service import connect
 PATIENCE_S = 10.0
 # Nine more processes, for what a page that only shows runs never asks for.
 JOBS = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
+# Not on the command line, which every user of the machine can read: it may hold a password.
+STORE = "MLFLOW_BACKEND_STORE_URI"
 
 
 def serve_page(destination: Destination, port: int) -> int:
@@ -35,13 +38,12 @@ def serve_page(destination: Destination, port: int) -> int:
     check_port(port)
     if destination.database is not None and not destination.database.exists():
         connect(destination)  # makes it under its lock
-    environment = dict(os.environ)
-    quieten(environment)
-    environment.setdefault(JOBS, "false")
     told: list[int] = []
     with told_into(told):
         process = subprocess.Popen(
-            _command(destination, port), env=environment, start_new_session=True
+            page_command(destination, port),
+            env=page_environment(destination, os.environ),
+            start_new_session=True,
         )
         try:
             while process.poll() is None and not told:
@@ -67,8 +69,17 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
             process.wait(PATIENCE_S)
 
 
-def _command(destination: Destination, port: int) -> list[str]:
-    start = [sys.executable, "-P", "-m", "mlflow", "ui", "--backend-store-uri", destination.uri]
+def page_environment(destination: Destination, ours: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the page's process."""
+    environment = dict(ours)
+    quieten(environment)
+    environment.setdefault(JOBS, "false")
+    return {**environment, STORE: destination.uri}
+
+
+def page_command(destination: Destination, port: int) -> list[str]:
+    """Return the command line of the page's process."""
+    start = [sys.executable, "-P", "-m", "mlflow", "ui"]
     start += ["--host", HOST, "--port", str(port), "--workers", "1"]
     if destination.artifacts is not None:
         start += ["--default-artifact-root", destination.artifacts.as_uri()]

@@ -15,6 +15,7 @@ from tunectl.tracking.destination import (
     redacted,
     run_address,
 )
+from tunectl.tracking.web import page_command, page_environment
 
 SECRET = "http://me:secret@mlflow.example.org:5000"
 
@@ -50,6 +51,35 @@ def test_a_password_is_shown_nowhere(tmp_path: Path) -> None:
     assert found.is_server
     assert not any("secret" in text for text in shown)
     assert found.web_address == "http://mlflow.example.org:5000"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://ann:sec/ret@mlflow.example.org",
+        "http://ann:sec@ret@mlflow.example.org",
+        "http://secret@mlflow.example.org",
+        "http://mlflow.example.org/?password=secret&x=1",
+        "postgresql://ann:sec/ret@db.example.org/mlflow",
+        "postgresql://db.example.org/mlflow?user=ann&password=sec/ret",
+    ],
+)
+def test_a_password_with_odd_characters_is_not_shown_either(uri: str, tmp_path: Path) -> None:
+    found = find_destination(Mlflow(tracking_uri=uri), tree(tmp_path), "small")
+
+    shown = [found.shown_uri, redacted(f"cannot connect to {uri}: no"), found.web_address]
+    assert not any(part in text for text in shown for part in ("sec", "ret"))
+    assert "example.org" in found.shown_uri
+
+
+def test_the_page_has_no_password_on_its_command_line(tmp_path: Path) -> None:
+    uri = "postgresql://ann:secret@db.example.org/mlflow"
+    found = find_destination(Mlflow(tracking_uri=uri), tree(tmp_path), "small")
+
+    command, environment = page_command(found, 5001), page_environment(found, {})
+
+    assert not any("secret" in word for word in command)
+    assert environment["MLFLOW_BACKEND_STORE_URI"] == uri
 
 
 def test_what_the_user_has_set_is_left_alone() -> None:
