@@ -157,7 +157,7 @@ def option_variables(command: Any) -> Iterator[str]:
         given = getattr(parameter, "envvar", None) or []
         yield from [given] if isinstance(given, str) else given
     for inner in getattr(command, "commands", {}).values():
-        yield from option_variables(inner)
+        yield from option_variables(inner.load() if hasattr(inner, "load") else inner)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -35,14 +35,18 @@ if TYPE_CHECKING:
     from tunectl.tracking.publish import Published
     from tunectl.tracking.registry import Registration
 
-app = typer.Typer(help="Look at studies in MLflow, and bring it up to date.", no_args_is_help=True)
-
 PortOption = Annotated[
     int, option("--port", metavar="PORT", min=1, max=65535, help="Of its page on 127.0.0.1.")
 ]
 
 
-@app.command()
+def register(app: typer.Typer) -> None:
+    """Add the commands to `mlflow`."""
+    app.command()(sync)
+    app.command()(link)
+    app.command()(ui)
+
+
 def sync(
     context: typer.Context,
     study: StudyOption = None,
@@ -67,7 +71,6 @@ def sync(
         show(fields(_rows(report, published)))
 
 
-@app.command()
 def link(
     context: typer.Context,
     study: StudyOption = None,
@@ -90,7 +93,6 @@ def link(
         emit(f"{run_address(destination, experiment_id, run_id, base)}\n")
 
 
-@app.command()
 def ui(context: typer.Context, port: PortOption = 5001) -> None:
     """Show MLflow's web page of this project's studies, until Ctrl-C."""
     from tunectl.tracking.web import serve_page

@@ -14,8 +14,6 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from tunectl.artifacts.atomic import to_json
-
 # Said again here for the other modules of this room.
 from tunectl.reports.words import duration as duration
 from tunectl.reports.words import number as number
@@ -53,6 +51,8 @@ def stderr() -> Console:
 
 def print_json(document: object) -> None:
     """Print the one JSON document of a command."""
+    from tunectl.artifacts.atomic import to_json
+
     emit(to_json(document) + "\n")
 
 

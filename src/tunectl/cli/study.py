@@ -39,12 +39,16 @@ from tunectl.cli.session import (
 )
 from tunectl.errors import StorageError, UsageError
 
-app = typer.Typer(
-    help="Create, resume, compare, copy, list, show and delete studies.", no_args_is_help=True
-)
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `study`."""
+    app.command()(create)
+    app.command()(resume)
+    app.command()(delete)
+    app.command("list")(list_studies)
+    app.command("show")(show_study)
 
 
-@app.command()
 def create(
     context: typer.Context,
     name: StudyArgument = None,
@@ -82,7 +86,6 @@ def create(
     emit(f"{opened.study_name}\n")
 
 
-@app.command()
 def resume(
     context: typer.Context,
     name: StudyArgument = None,
@@ -113,7 +116,6 @@ def resume(
     run_and_report(session, store, study, settings, budget, limit_s)
 
 
-@app.command()
 def delete(
     context: typer.Context,
     name: StoredStudyArgument,
@@ -140,7 +142,6 @@ def delete(
     emit(f"deleted study {name} with {count} trials{kept}\n")
 
 
-@app.command("list")
 def list_studies(
     context: typer.Context, storage: StorageOption = None, json: JsonOption = False
 ) -> None:
@@ -162,7 +163,6 @@ def list_studies(
         show(Text(f"no study in {store.shown_url}", style="dim"))
 
 
-@app.command("show")
 def show_study(
     context: typer.Context,
     name: StudyArgument = None,

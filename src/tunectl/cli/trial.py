@@ -37,14 +37,20 @@ from tunectl.cli.session import (
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-app = typer.Typer(help="List, show and repeat trials.", no_args_is_help=True)
-
 NumberArgument = Annotated[
     int, typer.Argument(metavar="N", autocompletion=complete_trial, help="The trial's number.")
 ]
 
 
-@app.command("list")
+def register(app: typer.Typer) -> None:
+    """Add the commands to `trial`."""
+    app.command("list")(list_trials)
+    app.command("show")(show_trial)
+    app.command()(path)
+    app.command()(replay)
+    app.command()(release)
+
+
 def list_trials(
     context: typer.Context,
     study: StudyOption = None,
@@ -67,7 +73,6 @@ def list_trials(
         show(Text(f"study {summary.name} has no trials yet", style="dim"))
 
 
-@app.command("show")
 def show_trial(
     context: typer.Context,
     n: NumberArgument,
@@ -113,7 +118,6 @@ def show_trial(
         show(Text(""), target_table(files.metrics["per_target"]))
 
 
-@app.command()
 def path(
     context: typer.Context,
     n: NumberArgument,
@@ -125,7 +129,6 @@ def path(
     emit(f"{directory_of_trial(store, frozen, name).path}\n")
 
 
-@app.command()
 def replay(
     context: typer.Context,
     n: NumberArgument,
@@ -168,7 +171,6 @@ def replay(
         raise typer.Exit(1)
 
 
-@app.command()
 def release(
     context: typer.Context,
     n: NumberArgument,
