@@ -174,7 +174,7 @@ def hoist_globals(arguments: list[str]) -> list[str]:
 
 def _report(error: Exception) -> None:
     """Say what went wrong in the user's words; a traceback only with -vv."""
-    from tunectl.cli.render import stderr
+    from tunectl.cli.output import stderr
 
     console = stderr()
     if shows_details():

@@ -86,7 +86,7 @@ STUDY_COMMANDS = {
 TRIAL_COMMANDS = {
     "list": ("trial", "List all trials of a study."),
     "show": ("trial", "Show one trial in full."),
-    "path": ("trial", "Print a trial's directory, for example for cd \"$(tunectl trial path 7)\"."),
+    "path": ("trial", 'Print a trial\'s directory, for example for cd "$(tunectl trial path 7)".'),
     "replay": (
         "trial",
         "Train a trial again from its own configuration, and say whether it comes out the same.",

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from tunectl.cli.options import JsonOption, StorageOption, flag, option
-from tunectl.cli.render import print_json, show, stderr
+from tunectl.cli.output import print_json, show, stderr
 from tunectl.cli.session import Store, command_for, find_store, session_of
 from tunectl.errors import StorageError
 
@@ -40,6 +39,8 @@ def doctor(
     It may be used while studies run. Exit code 0: nothing is wrong, or all of it was repaired;
     1: something is wrong; 7: the database cannot be read.
     """
+    from rich.text import Text
+
     from tunectl.cli import doctor_view
     from tunectl.reports.inspection_machine import inspect_machine
 
@@ -60,11 +61,11 @@ def doctor(
 def _look(
     store: Store, study: str | None, *, fix: bool, must_exist: bool
 ) -> tuple[Inspection, Sequence[Repair]]:
-    from tunectl.config.load import load_surroundings
+    from tunectl.config.quick import read_surroundings
     from tunectl.reports.inspection import Premises, inspect
     from tunectl.reports.repair import repair
 
-    mlflow = load_surroundings(store.project).mlflow
+    mlflow = read_surroundings(store.project).mlflow
     premises = Premises(
         tree=store.tree,
         url=store.url,

@@ -59,7 +59,7 @@ class LogLines(logging.Handler):
         self._said.add(line)
         from rich.text import Text  # most commands have nothing to say
 
-        from tunectl.cli.render import stderr
+        from tunectl.cli.output import stderr
 
         console = stderr()
         console.print(Text(line, style=STYLES.get(record.levelno, "dim")), soft_wrap=True)

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
 
 from tunectl.cli.options import JsonOption, StorageOption, StudyOption, option
-from tunectl.cli.render import emit, fields, print_json, show, stderr
+from tunectl.cli.output import emit, print_json, show, stderr
 from tunectl.cli.session import (
     Session,
     Store,
@@ -55,6 +54,10 @@ def sync(
     channel: Annotated[int | None, typer.Option("--channel", hidden=True)] = None,
 ) -> None:
     """Bring MLflow up to date with a study, also an old one; a second time changes nothing."""
+    from rich.text import Text
+
+    from tunectl.cli.render import fields
+
     if channel is not None:
         _serve(channel)
         return
@@ -78,6 +81,8 @@ def link(
     port: PortOption = 5001,
 ) -> None:
     """Print the web addresses of a study's run and its best trial's."""
+    from rich.text import Text
+
     from tunectl.tracking.destination import run_address
 
     session = session_of(context)
@@ -95,6 +100,8 @@ def link(
 
 def ui(context: typer.Context, port: PortOption = 5001) -> None:
     """Show MLflow's web page of this project's studies, until Ctrl-C."""
+    from rich.text import Text
+
     from tunectl.tracking.web import serve_page
 
     session = session_of(context)
@@ -119,10 +126,10 @@ def destination_of(project: Path, study: str) -> Destination:
         study: The study's name.
     """
     from tunectl.artifacts.study_dir import ProjectTree
-    from tunectl.config.load import load_surroundings
+    from tunectl.config.quick import read_surroundings
     from tunectl.tracking.destination import find_destination
 
-    surroundings = load_surroundings(project)
+    surroundings = read_surroundings(project)
     return find_destination(surroundings.mlflow, ProjectTree.of(project, surroundings), study)
 
 
@@ -187,17 +194,19 @@ def mirroring(store: Store, settings: Settings) -> Iterator[MirrorProcess | None
 
 def todays_mlflow(store: Store, settings: Settings) -> Settings:
     """Return stored settings with what today's config.yaml says of MLflow, if there is one."""
-    from tunectl.config.load import load_surroundings
+    from tunectl.config.quick import read_surroundings
 
     if not (store.project / "config.yaml").exists():
         return settings
-    mlflow = load_surroundings(store.project).mlflow
+    mlflow = read_surroundings(store.project).mlflow
     surroundings = settings.surroundings.model_copy(update={"mlflow": mlflow})
     return settings.model_copy(update={"surroundings": surroundings})
 
 
 def say_how_far(session: Session, store: Store, end: MirrorEnd | None, name: str) -> None:
     """Say if MLflow is behind, and what to do about it."""
+    from rich.text import Text
+
     if end is not None and not end.is_complete and not session.quiet:
         later = command_for(session, store, f"mlflow sync --study {shlex.quote(name)}")
         text = f"MLflow is not up to date; later: {later}"
@@ -206,6 +215,10 @@ def say_how_far(session: Session, store: Store, end: MirrorEnd | None, name: str
 
 def mirror_view(end: MirrorEnd | None) -> list[Any]:
     """Return what `tune` shows of the mirror in the end."""
+    from rich.text import Text
+
+    from tunectl.cli.render import fields
+
     if end is None or end.report is None:
         return []
     return [Text(""), Text("in MLflow:", style="bold"), fields(_rows(end.report, end.published))]

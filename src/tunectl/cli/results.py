@@ -9,15 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tunectl.cli.options import JsonOption, StorageOption, StudyOption, flag, option
-from tunectl.cli.render import (
-    best_view,
-    emit,
-    front_view,
-    print_json,
-    show,
-    stderr,
-    stdout,
-)
+from tunectl.cli.output import emit, print_json, show, stderr, stdout
 from tunectl.cli.session import (
     Store,
     find_store,
@@ -109,6 +101,8 @@ def best(
     ] = False,
 ) -> None:
     """Show the best trial; --export writes its model, scaling, parameters and figures."""
+    from tunectl.cli.render import best_view, front_view
+
     if to is not None and not export:
         raise UsageError("--to goes with --export")
     if params + export + register > 1:

@@ -145,9 +145,10 @@ def open_store(session: Session, storage: str | None, settings: Settings | None 
 def find_store(session: Session, storage: str | None, settings: Settings | None = None) -> Store:
     """Return where the project's database is, without opening it; see `open_store`."""
     from tunectl.artifacts.study_dir import ProjectTree
-    from tunectl.config.load import load_surroundings, storage_url
+    from tunectl.config.database import storage_url
+    from tunectl.config.quick import read_surroundings
 
-    surroundings = settings.surroundings if settings else load_surroundings(session.project)
+    surroundings = settings.surroundings if settings else read_surroundings(session.project)
     _apply_log_level(session, surroundings)
     if storage is not None:
         update = surroundings.storage.model_copy(update={"url": storage})
@@ -169,14 +170,15 @@ def command_for(session: Session, store: Store, text: str) -> str:
         store: The project's database.
         text: The command without the program's name.
     """
-    from tunectl.config.load import load_surroundings, storage_url
+    from tunectl.config.database import storage_url
+    from tunectl.config.quick import read_surroundings
     from tunectl.studies.storage import shown_url
 
     words = ["tunectl"]
     if session.project != Path.cwd():
         words += ["-C", shlex.quote(str(session.project))]
     words.append(text)
-    if store.url != storage_url(load_surroundings(session.project), session.project):
+    if store.url != storage_url(read_surroundings(session.project), session.project):
         words += ["--storage", shlex.quote(shown_url(store.url))]
     return " ".join(words)
 

@@ -6,7 +6,6 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from tunectl.cli.options import (
     ConfigOption,
@@ -27,7 +26,7 @@ from tunectl.cli.options import (
     flag,
     workers_of,
 )
-from tunectl.cli.render import emit, fields, overview_table, print_json, show, states_text
+from tunectl.cli.output import emit, print_json, show
 from tunectl.cli.session import (
     choose_study,
     load_chosen,
@@ -146,6 +145,9 @@ def list_studies(
     context: typer.Context, storage: StorageOption = None, json: JsonOption = False
 ) -> None:
     """List all studies."""
+    from rich.text import Text
+
+    from tunectl.cli.render import overview_table
     from tunectl.reports.summary import overview_document
     from tunectl.studies.lifecycle import load_study, overview, study_names
     from tunectl.studies.storage import storage_errors
@@ -170,7 +172,10 @@ def show_study(
     json: JsonOption = False,
 ) -> None:
     """Show one study in full: budget, states, configuration, search space."""
+    from rich.text import Text
+
     from tunectl.artifacts.atomic import to_yaml
+    from tunectl.cli.render import fields, states_text
     from tunectl.reports.summary import StudyDetails, detail
     from tunectl.search.space import SearchSpace, describe
 

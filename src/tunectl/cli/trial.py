@@ -7,23 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from tunectl.cli.completion import complete_trial
 from tunectl.cli.options import JsonOption, StorageOption, StudyOption, option
-from tunectl.cli.render import (
-    duration,
-    emit,
-    fields,
-    number,
-    print_json,
-    replay_view,
-    show,
-    stderr,
-    target_table,
-    trial_table,
-    value_text,
-)
+from tunectl.cli.output import emit, print_json, show, stderr
 from tunectl.cli.session import (
     Session,
     Store,
@@ -33,6 +20,7 @@ from tunectl.cli.session import (
     open_store,
     session_of,
 )
+from tunectl.reports.words import duration, number, value_text
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -58,6 +46,9 @@ def list_trials(
     json: JsonOption = False,
 ) -> None:
     """List all trials of a study."""
+    from rich.text import Text
+
+    from tunectl.cli.render import trial_table
     from tunectl.reports.summary import SCHEMA_VERSION, summarise
 
     store = open_store(session_of(context), storage)
@@ -81,6 +72,9 @@ def show_trial(
     json: JsonOption = False,
 ) -> None:
     """Show one trial in full."""
+    from rich.text import Text
+
+    from tunectl.cli.render import fields, target_table
     from tunectl.reports.summary import SCHEMA_VERSION, read_trial_files, summarise_trial
     from tunectl.studies.directories import Places
 
@@ -144,6 +138,7 @@ def replay(
 
     The study is left alone. The exit code is 0 if everything is the same to the bit, else 1.
     """
+    from tunectl.cli.render import replay_view
     from tunectl.reports.summary import SCHEMA_VERSION
     from tunectl.running.replay import (
         check_ended,

@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
 
 from tunectl.cli.mirror import mirror_view, mirroring, say_how_far
 from tunectl.cli.mismatch import open_or_ask
@@ -32,7 +31,7 @@ from tunectl.cli.options import (
     option,
     workers_of,
 )
-from tunectl.cli.render import best_view, front_view, show, states_text, stderr, target_table
+from tunectl.cli.output import show, stderr
 from tunectl.cli.session import (
     Session,
     Store,
@@ -148,6 +147,8 @@ def refuse_problems(session: Session, loaded: Loaded) -> None:
     Raises:
         ConfigError, DataError: with every problem, each with its file and line.
     """
+    from rich.text import Text
+
     from tunectl.running.launch import examine
 
     findings = examine(loaded.settings, session.project)
@@ -311,6 +312,8 @@ def _with_runs(store: Store, summary: StudySummary, mirrored: MirrorEnd | None) 
 
 def _say_why_it_ended(session: Session, report: RunReport) -> None:
     """Name an end that is not the budget's."""
+    from rich.text import Text
+
     if report.exhausted and not session.quiet:
         stderr().print(Text("every point of the search space has been visited"))
     if report.timed_out:
@@ -318,6 +321,8 @@ def _say_why_it_ended(session: Session, report: RunReport) -> None:
 
 
 def _say_how_to_go_on(session: Session, store: Store, name: str) -> None:
+    from rich.text import Text
+
     again = command_for(session, store, f"study resume {shlex.quote(name)}")
     text = f"stopped; everything is saved. Go on with: {again}"
     stderr().print(Text(text), soft_wrap=True)
@@ -327,6 +332,10 @@ def _show_end(
     session: Session, store: Store, summary: StudySummary, mirrored: MirrorEnd | None
 ) -> None:
     """Print the best trial, its targets, and what to type next."""
+    from rich.text import Text
+
+    from tunectl.cli.render import best_view, front_view, states_text, target_table
+
     head = Text(f"study {summary.name}: ") + states_text(summary.states)
     if summary.best is None:
         show(head, Text("no trial is complete yet", style="dim"))

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from tunectl.config.database import OPTUNA_DIR
 from tunectl.config.search_schema import Direction, Failures, Search
 from tunectl.config.section import Scalar, Section
 
@@ -24,7 +25,7 @@ class Paths(Section):
     """Where things are written, relative to the project folder."""
 
     outputs_root: str = Field("outputs", min_length=1, description="trial directories")
-    optuna_dir: str = Field("optuna", min_length=1, description="database and study summaries")
+    optuna_dir: str = Field(OPTUNA_DIR, min_length=1, description="database and study summaries")
 
 
 class Storage(Section):

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_studies import make_study, make_trial, ordinary, studies
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from drawn_studies import make_study, make_trial, ordinary, studies
 from tunectl.reports.figures.case import FigureCase, open_case
 from tunectl.reports.figures.importances import lack_of_importances
 from tunectl.reports.figures.kinds import KINDS, Kind

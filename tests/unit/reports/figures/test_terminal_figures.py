@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from drawn_studies import make_study, ordinary, studies
 
+from drawn_studies import make_study, ordinary, studies
 from tunectl.reports.figures.case import FigureCase, open_case
 from tunectl.reports.figures.names import KindName
 from tunectl.reports.figures.terminal import TEXT_LACKS, Screen, draw_as_text
