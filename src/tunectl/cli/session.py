@@ -145,7 +145,6 @@ def open_store(session: Session, storage: str | None, settings: Settings | None 
 def find_store(session: Session, storage: str | None, settings: Settings | None = None) -> Store:
     """Return where the project's database is, without opening it; see `open_store`."""
     from tunectl.artifacts.study_dir import ProjectTree
-    from tunectl.config.database import storage_url
     from tunectl.config.quick import read_surroundings
 
     surroundings = settings.surroundings if settings else read_surroundings(session.project)
@@ -156,7 +155,7 @@ def find_store(session: Session, storage: str | None, settings: Settings | None 
     return Store(
         project=session.project,
         tree=ProjectTree.of(session.project, surroundings),
-        url=storage_url(surroundings, session.project),
+        url=surroundings.database_url(session.project),
         storage=None,
         device=surroundings.runtime.device,
     )
@@ -170,7 +169,6 @@ def command_for(session: Session, store: Store, text: str) -> str:
         store: The project's database.
         text: The command without the program's name.
     """
-    from tunectl.config.database import storage_url
     from tunectl.config.quick import read_surroundings
     from tunectl.studies.storage import shown_url
 
@@ -178,7 +176,7 @@ def command_for(session: Session, store: Store, text: str) -> str:
     if session.project != Path.cwd():
         words += ["-C", shlex.quote(str(session.project))]
     words.append(text)
-    if store.url != storage_url(read_surroundings(session.project), session.project):
+    if store.url != read_surroundings(session.project).database_url(session.project):
         words += ["--storage", shlex.quote(shown_url(store.url))]
     return " ".join(words)
 

@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tunectl.errors import ConfigError, Problem
-
-if TYPE_CHECKING:
-    from tunectl.config.schema import Surroundings
 
 OPTUNA_DIR = "optuna"
 """`paths.optuna_dir` where it is not given."""
 
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)([^?]*)(\?.*)?")
-
-
-def storage_url(surroundings: Surroundings, project: Path) -> str:
-    """Return the URL of the database of studies. See `database_url`.
-
-    Args:
-        surroundings: From `config.yaml`.
-        project: The project folder.
-    """
-    return database_url(surroundings.storage.url, surroundings.paths.optuna_dir, project)
 
 
 def database_url(url: str | None, optuna_dir: str, project: Path) -> str:

@@ -16,7 +16,6 @@ from pydantic import ValidationError
 
 from tunectl.config import fields
 from tunectl.config import overrides as override_grammar
-from tunectl.config.database import storage_url
 from tunectl.config.draft import Draft
 from tunectl.config.interpolation import drop, leaves, merge, prune, resolve
 from tunectl.config.layer import forget
@@ -42,7 +41,6 @@ __all__ = [
     "load",
     "load_surroundings",
     "read_study_name",
-    "storage_url",
 ]
 
 _USUAL_NAMES = ("config.yaml", "params.yaml", "optuna_params.yaml")

@@ -7,11 +7,12 @@ module knows neither files nor lines: `load.py` adds those to whatever pydantic 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from tunectl.config.database import OPTUNA_DIR
+from tunectl.config.database import OPTUNA_DIR, database_url
 from tunectl.config.search_schema import Direction, Failures, Search
 from tunectl.config.section import Scalar, Section
 
@@ -216,6 +217,14 @@ class Surroundings(Section):
     mlflow: Mlflow = Mlflow()
     logging: Logging = Logging()
     plugins: Plugins = Plugins()
+
+    def database_url(self, project: Path) -> str:
+        """Return the URL of the database of studies; a relative path starts at the project folder.
+
+        Raises:
+            ConfigError: its absolute path cannot stand in a URL.
+        """
+        return database_url(self.storage.url, self.paths.optuna_dir, project)
 
 
 class TrainingRun(Section):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tunectl.config.load import load_surroundings, read_study_name, storage_url
+from tunectl.config.load import load_surroundings, read_study_name
 from tunectl.config.quick import glance_at_study, glance_at_url, read_surroundings
 from tunectl.config.templates import render
 from tunectl.errors import ConfigError
@@ -39,7 +39,7 @@ def test_the_short_way_reads_what_the_long_way_reads(text: str, tmp_path: Path) 
     surroundings = read_surroundings(tmp_path)
 
     assert surroundings == load_surroundings(tmp_path)
-    assert glance_at_url(tmp_path, None) == storage_url(surroundings, tmp_path)
+    assert glance_at_url(tmp_path, None) == surroundings.database_url(tmp_path)
 
 
 @pytest.mark.parametrize("text", WRONG)
