@@ -22,7 +22,7 @@ from tunectl.config.schema import Surroundings, TrainingRun
 from tunectl.config.search_schema import Search
 from tunectl.errors import ConfigError
 from tunectl.reports.figures.names import KindName
-from tunectl.studies.ranking import one_or_list
+from tunectl.studies.records import one_or_list
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(

@@ -117,6 +117,8 @@ def run() -> int:
     """Run the program; return its exit code."""
     # In every process, whatever it imports: no usage reports of MLflow's.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # Nor a search through all installed packages for plugins of pydantic's.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     set_up_signals()
     set_up_streams()
     code = _ended(lambda: app(args=sys.argv[1:]))

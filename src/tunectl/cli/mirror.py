@@ -265,14 +265,6 @@ def _known_runs(store: Store, study: optuna.Study) -> tuple[str, list[str]]:
     return memory.experiment_id, [one for one in (memory.parent_run_id, best_run_id) if one]
 
 
-def parent_run_of(store: Store, name: str) -> str | None:
-    """Return the id of a study's run, None if it was never mirrored."""
-    from tunectl.tracking.memory import recall
-
-    memory = recall(load_chosen(store, name))
-    return memory.parent_run_id if memory else None
-
-
 def _rows(report: MirrorReport, published: Published | None) -> dict[str, Any]:
     rows: dict[str, Any] = {"  study's run": report.parent_run_id}
     if report.best_run_id is not None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tunectl.cli.logs import set_up_logging
+from tunectl.config.database import sqlite_path_of
 from tunectl.errors import ConfigError, Problem, StudyNotFoundError, TrialNotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from tunectl.config.schema import Settings, Surroundings
     from tunectl.config.section import Section
     from tunectl.reports.insights import Insights
+    from tunectl.reports.summary import StudySummary
+    from tunectl.studies.records import StudyRecord
 
 # Who claims a trial meanwhile may take longer; whether trials are interrupted is not looked for.
 CLAIMS_PATIENCE_S = 1.0
@@ -70,12 +73,16 @@ class Store:
     @property
     def shown_url(self) -> str:
         """The URL without a password, and relative to the project where it is a file in it."""
-        from tunectl.studies.storage import shown_url, sqlite_path
+        path = sqlite_path_of(self.url)
+        if path is None:
+            from tunectl.studies.storage import sqlite_path
 
-        path = sqlite_path(self.url)
+            path = sqlite_path(self.url)
         project = self.project.resolve()
         if path is not None and path.resolve().is_relative_to(project):
             return f"sqlite:///{path.resolve().relative_to(project)}"
+        from tunectl.studies.storage import shown_url
+
         return shown_url(self.url)
 
 
@@ -136,9 +143,13 @@ def open_store(session: Session, storage: str | None, settings: Settings | None 
         storage: URL from the command line, None for the configured one.
         settings: What the user wrote where it was read already.
     """
+    return open_found(find_store(session, storage, settings))
+
+
+def open_found(store: Store) -> Store:
+    """Open a database that was found. See `open_store`."""
     from tunectl.studies.storage import open_storage
 
-    store = find_store(session, storage, settings)
     return dataclasses.replace(store, storage=open_storage(store.url, create=False))
 
 
@@ -206,6 +217,55 @@ def choose_study(store: Store, name: str | None) -> str:
     if len(names) > 1:
         raise UsageError(f"which study? Say --study NAME; there are: {', '.join(names)}")
     return names[0]
+
+
+def summarise_chosen(
+    session: Session, storage: str | None, name: str | None
+) -> tuple[Store, StudySummary]:
+    """Return the study meant at a glance, and where it is; the database is not opened for more.
+
+    Args:
+        session: The session.
+        storage: URL from the command line, None for the configured one.
+        name: The study from the command line.
+
+    Raises:
+        StudyNotFoundError: there is none of that name.
+    """
+    from tunectl.reports.summary import summarise_record
+
+    store = find_store(session, storage)
+    record = _read_quickly(store, name)
+    if record is not None:
+        return store, summarise_record(record, store.shown_url, store.project)
+    from tunectl.reports.summary import summarise
+    from tunectl.studies.storage import storage_errors
+
+    opened = open_found(store)
+    with storage_errors(store.url):
+        study = load_chosen(opened, name)
+        return store, summarise(study, store.shown_url, store.project)
+
+
+def _read_quickly(store: Store, name: str | None) -> StudyRecord | None:
+    """Read the study meant with a few queries, None where that takes Optuna."""
+    from tunectl.config.quick import glance_at_study
+    from tunectl.config.search_schema import checked_study_name
+    from tunectl.studies.reading import read_study
+
+    chosen = name
+    if chosen is None:
+        chosen = glance_at_study(store.project)
+        try:
+            chosen = checked_study_name(chosen) if chosen is not None else None
+        except ValueError:
+            return None
+    if sqlite_path_of(store.url) is not None:
+        return read_study(store.url, chosen)
+    from tunectl.studies.storage import storage_errors
+
+    with storage_errors(store.url):
+        return read_study(store.url, chosen)
 
 
 def load_chosen(store: Store, name: str | None) -> optuna.Study:

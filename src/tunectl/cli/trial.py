@@ -19,6 +19,7 @@ from tunectl.cli.session import (
     load_chosen,
     open_store,
     session_of,
+    summarise_chosen,
 )
 from tunectl.reports.words import duration, number, value_text
 
@@ -46,19 +47,20 @@ def list_trials(
     json: JsonOption = False,
 ) -> None:
     """List all trials of a study."""
-    from rich.text import Text
+    from tunectl.reports.summary import SCHEMA_VERSION
 
-    from tunectl.cli.render import trial_table
-    from tunectl.reports.summary import SCHEMA_VERSION, summarise
-
-    store = open_store(session_of(context), storage)
-    summary = summarise(load_chosen(store, study), store.shown_url, store.project)
+    _, summary = summarise_chosen(session_of(context), storage, study)
     if json:
         trials = [trial.to_document() for trial in summary.trials]
         print_json(
             {"schema_version": SCHEMA_VERSION, "study": summary.study_document(), "trials": trials}
         )
-    elif summary.trials:
+        return
+    from rich.text import Text
+
+    from tunectl.cli.render import trial_table
+
+    if summary.trials:
         show(trial_table(summary.trials, summary))
     else:
         show(Text(f"study {summary.name} has no trials yet", style="dim"))

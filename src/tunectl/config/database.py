@@ -36,6 +36,15 @@ def database_url(url: str | None, optuna_dir: str, project: Path) -> str:
     return _sqlite_url(match[1], project / match[2], match[3] or "")
 
 
+def sqlite_path_of(url: str) -> Path | None:
+    """Return the file of a plain SQLite URL, None for any other URL or one that says more."""
+    match = _SQLITE.fullmatch(url)
+    is_plain = match is not None and not match[3] and match[2] not in ("", ":memory:")
+    if match is None or not is_plain or match[2].startswith("file:"):
+        return None
+    return Path(match[2])
+
+
 def _sqlite_url(scheme: str, path: Path, query: str = "") -> str:
     absolute = str(path.resolve())
     if "?" in absolute:

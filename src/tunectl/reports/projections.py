@@ -19,7 +19,7 @@ from tunectl.artifacts import atomic
 from tunectl.artifacts.study_dir import ProjectTree
 from tunectl.errors import StorageError
 from tunectl.reports.summary import StudySummary, summarise
-from tunectl.studies.ranking import one_or_list
+from tunectl.studies.records import one_or_list
 
 log = logging.getLogger(__name__)
 

@@ -29,11 +29,10 @@ from tunectl.studies.ranking import (
     directions_of,
     first_value,
     metrics_of,
-    one_or_list,
 )
+from tunectl.studies.records import ABOUT_ATTR, created_at, one_or_list
 
 SETTINGS_ATTR = "tunectl:settings"
-ABOUT_ATTR = "tunectl:about"
 FINGERPRINT_ATTR = "tunectl:space"
 
 
@@ -165,12 +164,6 @@ def stored_settings(study: optuna.Study) -> Settings | None:
         ) from error
 
 
-def created_at(study: optuna.Study) -> dt.datetime | None:
-    """Return when the study was created (UTC), None for one that another program made."""
-    written = study.user_attrs.get(ABOUT_ATTR, {}).get("created_at")
-    return dt.datetime.fromisoformat(written) if written else None
-
-
 def check_fit(study: optuna.Study, today: Settings) -> tuple[Difference, ...]:
     """Make sure that a stored study can go on with today's files, before anything is asked of it.
 
@@ -207,7 +200,7 @@ def overview(study: optuna.Study) -> StudyOverview:
         states=count_states(trials),
         n_trials=len(trials),
         best_value=first_value(best) if best else None,
-        created_at=created_at(study),
+        created_at=created_at(study.user_attrs),
     )
 
 
