@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tunectl.reports.summary import StudySummary, TrialSummary
     from tunectl.running.replay import Replay
     from tunectl.studies.differences import Difference
-    from tunectl.studies.lifecycle import StudyOverview
+    from tunectl.studies.records import StudyOverview
 
 STATE_STYLES = {
     "complete": "green",

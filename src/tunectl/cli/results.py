@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tunectl.cli.glance import summarise_chosen
 from tunectl.cli.options import JsonOption, StorageOption, StudyOption, flag, option
 from tunectl.cli.output import emit, print_json, show, stderr, stdout
 from tunectl.cli.session import (
@@ -18,7 +19,6 @@ from tunectl.cli.session import (
     open_found,
     open_store,
     session_of,
-    summarise_chosen,
 )
 from tunectl.errors import NoCompletedTrialError, UsageError
 

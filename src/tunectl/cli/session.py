@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from tunectl.config.schema import Settings, Surroundings
     from tunectl.config.section import Section
     from tunectl.reports.insights import Insights
-    from tunectl.reports.summary import StudySummary
-    from tunectl.studies.records import StudyRecord
 
 # Who claims a trial meanwhile may take longer; whether trials are interrupted is not looked for.
 CLAIMS_PATIENCE_S = 1.0
@@ -217,55 +215,6 @@ def choose_study(store: Store, name: str | None) -> str:
     if len(names) > 1:
         raise UsageError(f"which study? Say --study NAME; there are: {', '.join(names)}")
     return names[0]
-
-
-def summarise_chosen(
-    session: Session, storage: str | None, name: str | None
-) -> tuple[Store, StudySummary]:
-    """Return the study meant at a glance, and where it is; the database is not opened for more.
-
-    Args:
-        session: The session.
-        storage: URL from the command line, None for the configured one.
-        name: The study from the command line.
-
-    Raises:
-        StudyNotFoundError: there is none of that name.
-    """
-    from tunectl.reports.summary import summarise_record
-
-    store = find_store(session, storage)
-    record = _read_quickly(store, name)
-    if record is not None:
-        return store, summarise_record(record, store.shown_url, store.project)
-    from tunectl.reports.summary import summarise
-    from tunectl.studies.storage import storage_errors
-
-    opened = open_found(store)
-    with storage_errors(store.url):
-        study = load_chosen(opened, name)
-        return store, summarise(study, store.shown_url, store.project)
-
-
-def _read_quickly(store: Store, name: str | None) -> StudyRecord | None:
-    """Read the study meant with a few queries, None where that takes Optuna."""
-    from tunectl.config.quick import glance_at_study
-    from tunectl.config.search_schema import checked_study_name
-    from tunectl.studies.reading import read_study
-
-    chosen = name
-    if chosen is None:
-        chosen = glance_at_study(store.project)
-        try:
-            chosen = checked_study_name(chosen) if chosen is not None else None
-        except ValueError:
-            return None
-    if sqlite_path_of(store.url) is not None:
-        return read_study(store.url, chosen)
-    from tunectl.studies.storage import storage_errors
-
-    with storage_errors(store.url):
-        return read_study(store.url, chosen)
 
 
 def load_chosen(store: Store, name: str | None) -> optuna.Study:

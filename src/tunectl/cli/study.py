@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tunectl.cli.glance import overviews_of
 from tunectl.cli.options import (
     ConfigOption,
     DeviceOption,
@@ -29,6 +30,7 @@ from tunectl.cli.options import (
 from tunectl.cli.output import emit, print_json, show
 from tunectl.cli.session import (
     choose_study,
+    find_store,
     load_chosen,
     load_settings,
     name_and_overrides,
@@ -145,21 +147,20 @@ def list_studies(
     context: typer.Context, storage: StorageOption = None, json: JsonOption = False
 ) -> None:
     """List all studies."""
+    from tunectl.reports.summary import overview_document
+
+    store = find_store(session_of(context), storage)
+    studies = overviews_of(store)
+    if studies is None and storage is not None:
+        raise StorageError(f"there is no database {store.shown_url}")
+    if json:
+        print_json(overview_document(studies or ()))
+        return
     from rich.text import Text
 
     from tunectl.cli.render import overview_table
-    from tunectl.reports.summary import overview_document
-    from tunectl.studies.lifecycle import load_study, overview, study_names
-    from tunectl.studies.storage import storage_errors
 
-    store = open_store(session_of(context), storage)
-    if storage is not None and store.storage is None:
-        raise StorageError(f"there is no database {store.shown_url}")
-    with storage_errors(store.url):
-        studies = [overview(load_study(store.storage, n)) for n in study_names(store.storage)]
-    if json:
-        print_json(overview_document(studies))
-    elif studies:
+    if studies:
         show(overview_table(studies))
     else:
         show(Text(f"no study in {store.shown_url}", style="dim"))

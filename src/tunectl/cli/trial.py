@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunectl.cli.completion import complete_trial
+from tunectl.cli.glance import summarise_chosen
 from tunectl.cli.options import JsonOption, StorageOption, StudyOption, option
 from tunectl.cli.output import emit, print_json, show, stderr
 from tunectl.cli.session import (
@@ -19,7 +20,6 @@ from tunectl.cli.session import (
     load_chosen,
     open_store,
     session_of,
-    summarise_chosen,
 )
 from tunectl.reports.words import duration, number, value_text
 

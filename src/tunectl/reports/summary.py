@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from tunectl.config.schema import Settings
-    from tunectl.studies.lifecycle import StudyOverview
+    from tunectl.studies.records import StudyOverview
 
 SCHEMA_VERSION = 1
 

@@ -15,13 +15,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tunectl.config.database import sqlite_path_of
 from tunectl.studies import attributes
 from tunectl.studies.connection import connect
 from tunectl.studies.file_systems import current_mounts, mount_of
-from tunectl.studies.records import STATE_NAMES, StudyRecord, TrialRecord, metric_names
+from tunectl.studies.records import (
+    STATE_NAMES,
+    StudyOverview,
+    StudyRecord,
+    TrialRecord,
+    metric_names,
+    overview_of,
+)
 
 LAYOUT = "v3.2.0.a"
 """The layout of Optuna's tables, as Alembic calls it, that the queries below are written for."""
@@ -44,7 +51,7 @@ _INFINITE = {"INF_POS": float("inf"), "INF_NEG": float("-inf")}
 _OF_STUDY = "trial_id IN (SELECT trial_id FROM trials WHERE study_id = :study)"
 _LAYOUT = "SELECT version_num FROM alembic_version"
 _VERSION = "SELECT schema_version FROM version_info"
-_NAMES = "SELECT study_name FROM studies LIMIT 2"
+_NAMES = "SELECT study_name FROM studies"
 _STUDY = "SELECT study_id FROM studies WHERE study_name = :name"
 _DIRECTIONS = "SELECT direction FROM study_directions WHERE study_id = :study ORDER BY objective"
 # All but the settings, which are long.
@@ -80,6 +87,7 @@ SELECT trial_id, COUNT(*) FROM trial_intermediate_values WHERE {_OF_STUDY} GROUP
 """
 
 _Query = Callable[..., Sequence[Sequence[Any]]]
+_A = TypeVar("_A")
 
 
 class _OddError(Exception):
@@ -99,10 +107,34 @@ def read_study(url: str, name: str | None) -> StudyRecord | None:
     Raises:
         SQLAlchemyError: a database server cannot be reached.
     """
+
+    def reading(query: _Query) -> StudyRecord:
+        if name is not None:
+            return _record(query, name, in_brief=False)
+        (only,) = _names(query)
+        return _record(query, only, in_brief=False)
+
+    return _answer(url, reading)
+
+
+def read_overviews(url: str) -> list[StudyOverview] | None:
+    """Read every study in a line, sorted by name; see `read_study`.
+
+    Raises:
+        SQLAlchemyError: a database server cannot be reached.
+    """
+    return _answer(
+        url,
+        lambda query: [overview_of(_record(query, one, in_brief=True)) for one in _names(query)],
+    )
+
+
+def _answer(url: str, reading: Callable[[_Query], _A]) -> _A | None:
     try:
         with _queries(url) as query:
-            _check_layout(query)
-            return _record(query, _study_name(query) if name is None else name)
+            if [str(one) for (one,) in query(_LAYOUT)] != [LAYOUT] or not query(_VERSION):
+                return None
+            return reading(query)
     except (_OddError, sqlite3.Error, OSError, LookupError, ValueError, TypeError):
         return None
 
@@ -149,17 +181,11 @@ def _on_server(url: str) -> Iterator[_Query]:
         raise _OddError from error
 
 
-def _check_layout(query: _Query) -> None:
-    if [str(one) for (one,) in query(_LAYOUT)] != [LAYOUT] or not query(_VERSION):
-        raise _OddError
+def _names(query: _Query) -> list[str]:
+    return sorted(str(name) for (name,) in query(_NAMES))
 
 
-def _study_name(query: _Query) -> str:
-    (only,) = query(_NAMES)
-    return str(only[0])
-
-
-def _record(query: _Query, name: str) -> StudyRecord:
+def _record(query: _Query, name: str, *, in_brief: bool) -> StudyRecord:
     ((study,),) = query(_STUDY, name=name)
     directions = tuple(
         {"MINIMIZE": "minimize", "MAXIMIZE": "maximize"}[str(one)]
@@ -171,16 +197,20 @@ def _record(query: _Query, name: str) -> StudyRecord:
         directions=directions,  # type: ignore[arg-type]
         metrics=metric_names(names[0] if names else None, len(directions)),
         user_attrs={key: json.loads(one) for key, one in query(_ABOUT, study=study)},
-        trials=_trials(query, study),
+        trials=_trials(query, study, in_brief=in_brief),
     )
 
 
-def _trials(query: _Query, study: int) -> list[TrialRecord]:
+def _trials(query: _Query, study: int, *, in_brief: bool) -> list[TrialRecord]:
+    """Return a study's trials, in brief without parameters, attributes and epochs."""
+
+    def rows(sql: str) -> Sequence[Sequence[Any]]:
+        return () if in_brief else query(sql, study=study)
+
     values = _values(query(_VALUES, study=study))
-    params = _params(query(_PARAMS, study=study))
-    stored = _attributes(query(_ATTRIBUTES, study=study))
     violations = _violations(_attributes(query(_CONSTRAINTS, study=study)))
-    steps = {trial: int(count) for trial, count in query(_STEPS, study=study)}
+    params, stored = _params(rows(_PARAMS)), _attributes(rows(_ATTRIBUTES))
+    steps = {trial: int(count) for trial, count in rows(_STEPS)}
     return [
         TrialRecord(
             number=number,

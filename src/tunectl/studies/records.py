@@ -133,6 +133,43 @@ class StudyRecord:
         return front([trial for trial in self.trials if trial.is_sound], self.directions)
 
 
+@dataclass(frozen=True, kw_only=True)
+class StudyOverview:
+    """One line of `study list`.
+
+    Args:
+        name: The study's name.
+        direction: `minimize` or `maximize`, a list for several metrics.
+        metric: What is optimised, a list for several.
+        states: State → how many trials are in it.
+        n_trials: How many there are.
+        best_value: The best trial's value of the first metric, None while there is none.
+        created_at: None for a study that another program made.
+    """
+
+    name: str
+    direction: Direction | list[Direction]
+    metric: str | list[str]
+    states: Mapping[str, int]
+    n_trials: int
+    best_value: float | None
+    created_at: dt.datetime | None
+
+
+def overview_of(study: StudyRecord) -> StudyOverview:
+    """Return a study in a line."""
+    best = study.best_trials()
+    return StudyOverview(
+        name=study.name,
+        direction=one_or_list(study.directions),
+        metric=one_or_list(study.metrics),
+        states=study.count_states(),
+        n_trials=len(study.trials),
+        best_value=best[0].values[0] if best else None,
+        created_at=study.created_at,
+    )
+
+
 def created_at(user_attrs: Mapping[str, Any]) -> dt.datetime | None:
     """Return when a study was made (UTC), None for one that another program made.
 
