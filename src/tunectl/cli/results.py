@@ -101,8 +101,6 @@ def best(
     ] = False,
 ) -> None:
     """Show the best trial; --export writes its model, scaling, parameters and figures."""
-    from tunectl.cli.render import best_view, front_view
-
     if to is not None and not export:
         raise UsageError("--to goes with --export")
     if params + export + register > 1:
@@ -119,6 +117,8 @@ def best(
     elif json:
         print_json(_best_document(store, found, found.best))
     else:
+        from tunectl.cli.render import best_view, front_view
+
         show(*front_view(found), *best_view(found.best, found))
 
 
