@@ -57,7 +57,8 @@ def ended(state: TrialState, values: list[float] | None, **attrs: Any) -> Frozen
         user_attrs=attrs,
         intermediate_values={0: 1.0, 1: float("nan"), 5: INFINITE},
     )
-    trial.datetime_complete = trial.datetime_start + dt.timedelta(seconds=61, microseconds=7)  # type: ignore[operator]
+    assert trial.datetime_start is not None
+    trial.datetime_complete = trial.datetime_start + dt.timedelta(seconds=61, microseconds=7)
     return trial
 
 
@@ -117,8 +118,9 @@ def make_all(storage: RDBStorage) -> None:
     mixed.set_user_attr("tunectl:about", {"created_at": "2026-01-31T12:00:00Z"})
     mixed.set_user_attr("tunectl:settings", {"long": True})
     fill_mixed(mixed)
-    directions = ["minimize", "maximize"]
-    several = optuna.create_study(study_name="several", storage=storage, directions=directions)
+    several = optuna.create_study(
+        study_name="several", storage=storage, directions=["minimize", "maximize"]
+    )
     fill_several(several)
     several.set_user_attr(
         "tunectl:mlflow", {"study": "several", "study_id": "s", "parent_run_id": "p"}

@@ -41,6 +41,7 @@ def store_ended_trials(storage: RDBStorage, study: optuna.Study, count: int) -> 
                     datetime_complete=now,
                 )
             )
+            assert made.inserted_primary_key is not None
             trial = {"trial_id": made.inserted_primary_key[0]}
             connection.execute(
                 sa.insert(models.TrialValueModel.__table__).values(
@@ -63,7 +64,9 @@ def statements_of_epochs(count: int, folder: Path, make_settings: Make) -> list[
     """Return how many statements each epoch of a trial makes beside so many stored trials."""
     folder.mkdir()
     settings = make_settings(
-        name="s", run=TrainingRun.model_validate({"training": {"epochs": EPOCHS}})
+        name="s",
+        pruner={"name": "MedianPruner", "kwargs": {"n_startup_trials": 1, "n_warmup_steps": 0}},
+        run=TrainingRun.model_validate({"training": {"epochs": EPOCHS}}),
     )
     storage = open_storage(f"sqlite:///{folder / 'study.db'}", create=True)
     assert storage is not None
