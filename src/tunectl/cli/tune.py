@@ -264,12 +264,15 @@ def _say_it_stops(session: Session, console: Console) -> None:
 
 def _on_disk(store: Store, study: optuna.Study) -> Observer:
     """Return an observer that keeps the summary files and links true."""
-    from tunectl.reports.projections import refresh
+    from tunectl.reports.projections import Keeper
     from tunectl.running.events import Event, TrialEnded
+
+    keeper = Keeper(study, store.tree, store.shown_url)
 
     def observe(event: Event) -> None:
         if isinstance(event, TrialEnded):
-            refresh(study, store.tree, store.shown_url)
+            keeper.note_change()
+        keeper.catch_up()
 
     return observe
 
