@@ -102,6 +102,8 @@ def resume(
     from tunectl.cli.tune import budget_of, refuse_stored_problems, run_and_report
     from tunectl.running.launch import check_machine
     from tunectl.running.opening import reopen_study
+    from tunectl.studies.budget import is_met
+    from tunectl.studies.storage import storage_errors
 
     session = session_of(context)
     store = open_store(session, storage)
@@ -111,8 +113,11 @@ def resume(
         {"runtime.workers": workers_of(workers), "runtime.device": device},
     )
     refuse_stored_problems(session, settings)
-    check_machine(settings, store.tree)
     budget = budget_of(settings, n_trials, until)
+    with storage_errors(store.url):
+        has_all = is_met(store.storage, study.study_name, budget)
+    if not has_all:
+        check_machine(settings, store.tree)
     limit_s = timeout if timeout is not None else settings.search.study.timeout
     run_and_report(session, store, study, settings, budget, limit_s)
 

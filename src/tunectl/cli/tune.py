@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from tunectl.reports.summary import StudySummary
     from tunectl.running.coordinator import RunReport
     from tunectl.running.events import Observer
+    from tunectl.running.executors.base import Executor
     from tunectl.running.launch import Findings
     from tunectl.running.mirroring import MirrorEnd, MirrorProcess
     from tunectl.studies.budget import Budget
@@ -99,6 +100,8 @@ def tune(
     """
     from tunectl.running.launch import check_machine
     from tunectl.running.opening import remove_old_study
+    from tunectl.studies.budget import is_met
+    from tunectl.studies.storage import storage_errors
 
     session = session_of(context)
     loaded = load_settings(
@@ -118,7 +121,11 @@ def tune(
     budget = budget_of(loaded.settings, n_trials, until)
     refuse_problems(session, loaded)
     store = open_store(session, None, loaded.settings)
-    check_machine(loaded.settings, store.tree)
+    wanted = loaded.settings.search.study.name
+    with storage_errors(store.url):
+        has_all = not fresh and is_met(store.storage, wanted, budget)
+    if not has_all:  # a call that runs nothing, as cron makes them, needs no PyTorch
+        check_machine(loaded.settings, store.tree)
     if fresh:
         remove_old_study(loaded.settings, store.url, store.tree)
     opened, settings = open_or_ask(loaded.settings, store.url, on_mismatch)
@@ -213,7 +220,6 @@ def run_trials(
     from tunectl.running.coordinator import run_study
     from tunectl.running.launch import furnish
     from tunectl.running.outlook import Outlook
-    from tunectl.running.staffing import staff
     from tunectl.studies.storage import storage_errors
 
     if timeout_s is not None and not timeout_s >= 0:
@@ -234,7 +240,7 @@ def run_trials(
         try:
             with stopping_gently(partial(_say_it_stops, session, console)) as told, display:
                 is_over = partial(_is_over, told, deadline_s)
-                executor, settings = staff(settings, store.tree, is_over)
+                executor, settings = _staff(store, study, settings, budget, is_over)
                 place = furnish(study, settings, store.tree, store.url, observers, told)
                 report = run_study(place, budget, deadline_s - time.monotonic(), executor)
         except BaseException as end:
@@ -250,6 +256,31 @@ def run_trials(
         raise typer.Exit(told.exit_code)
     _say_why_it_ended(session, report)
     return summary, mirrored
+
+
+def _staff(
+    store: Store,
+    study: optuna.Study,
+    settings: Settings,
+    budget: Budget,
+    is_over: Callable[[], bool],
+) -> tuple[Executor, Settings]:
+    """Return what runs the trials, as `running.staffing.staff` does; see there.
+
+    A call that runs none, such as cron makes many, needs no PyTorch to see how many workers pay.
+    """
+    from tunectl.running.executors.inline import Inline
+    from tunectl.running.launch import check_device
+    from tunectl.running.staffing import staff
+    from tunectl.studies.budget import planned_trials
+    from tunectl.studies.storage import storage_errors
+
+    with storage_errors(store.url):
+        planned = planned_trials(study, budget)
+    if not planned:
+        return Inline(), settings
+    check_device(settings)
+    return staff(settings, store.tree, is_over)
 
 
 def _is_over(told: StopRequest, deadline_s: float) -> bool:
