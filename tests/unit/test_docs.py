@@ -22,7 +22,7 @@ from tunectl.config.schema import Surroundings, TrainingRun
 from tunectl.config.search_schema import Search
 from tunectl.errors import ConfigError
 from tunectl.reports.figures.names import KindName
-from tunectl.studies.ranking import one_or_list
+from tunectl.studies.records import one_or_list
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -157,7 +157,7 @@ def option_variables(command: Any) -> Iterator[str]:
         given = getattr(parameter, "envvar", None) or []
         yield from [given] if isinstance(given, str) else given
     for inner in getattr(command, "commands", {}).values():
-        yield from option_variables(inner)
+        yield from option_variables(inner.load() if hasattr(inner, "load") else inner)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

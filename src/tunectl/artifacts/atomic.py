@@ -16,8 +16,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 # What `tempfile` makes of the prefix and suffix that are given to it, and `replace_link` of a name.
 _LEFTOVER = re.compile(r"\..+-[a-z0-9_]{8}(\.[A-Za-z0-9]+(-wal|-shm|-journal)?)?")
 _LEFTOVER_LINK = re.compile(r"\..+-\d+")
@@ -114,6 +112,8 @@ def to_json(document: object) -> str:
 
 def to_yaml(document: object) -> str:
     """Return block-style YAML that reads back as the same values."""
+    import yaml  # JSON is written by commands that should be quick
+
     return yaml.safe_dump(
         _plain(document), sort_keys=False, allow_unicode=True, default_flow_style=False
     )

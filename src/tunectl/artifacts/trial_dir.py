@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 
 from tunectl.artifacts import atomic
 from tunectl.config.schema import TrialConfig
@@ -234,6 +233,8 @@ class TrialDir:
         Yields:
             Whether the lock was free: False means that a live worker has the trial.
         """
+        from filelock import FileLock, Timeout
+
         lock = FileLock(self.path / ".lock")
         try:
             lock.acquire(blocking=False)

@@ -12,27 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from tunectl import __version__
-from tunectl.cli import (
-    doctor,
-    mirror,
-    pages,
-    plots,
-    predict,
-    results,
-    study,
-    study_changes,
-    study_files,
-    trial,
-    tune,
-    upkeep,
-    worker,
-)
+from tunectl.cli.catalogue import Group, list_all
 from tunectl.cli.logs import set_up_logging, shows_details
 from tunectl.cli.options import flag, option
-from tunectl.cli.render import stderr
 from tunectl.cli.session import Session
 from tunectl.cli.signals import Terminated, set_up_signals
 from tunectl.cli.streams import set_up_streams
@@ -43,8 +27,12 @@ if TYPE_CHECKING:
     from rich.traceback import Traceback
 
 
-class Root(TyperGroup):
+class Root(Group):
     """The program's commands. What they refuse is repeated to the user without passwords."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self.commands.update(list_all())
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the global options, wherever they stand, also while a shell completes a line."""
@@ -82,19 +70,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-upkeep.register(app)
-tune.register(app)
-worker.register(app)
-results.register(app)
-pages.register(app)
-doctor.register(app)
-predict.register(app)
-plots.register(app)
-study_changes.register(study.app)
-study_files.register(study.app)
-app.add_typer(study.app, name="study")
-app.add_typer(trial.app, name="trial")
-app.add_typer(mirror.app, name="mlflow")
 
 
 def _print_version(wanted: bool) -> None:
@@ -142,6 +117,8 @@ def run() -> int:
     """Run the program; return its exit code."""
     # In every process, whatever it imports: no usage reports of MLflow's.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # Nor a search through all installed packages for plugins of pydantic's.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     set_up_signals()
     set_up_streams()
     code = _ended(lambda: app(args=sys.argv[1:]))
@@ -199,6 +176,8 @@ def hoist_globals(arguments: list[str]) -> list[str]:
 
 def _report(error: Exception) -> None:
     """Say what went wrong in the user's words; a traceback only with -vv."""
+    from tunectl.cli.output import stderr
+
     console = stderr()
     if shows_details():
         console.print(_traceback_of(error))

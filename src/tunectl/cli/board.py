@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.text import Text
 
-from tunectl.cli.render import number
+from tunectl.reports.words import number
 from tunectl.running.events import (
     EpochEnded,
     Event,

@@ -1,7 +1,7 @@
 """What a shell may complete: names of studies, numbers of trials and kinds of figure.
 
-A user who presses Tab waits for it, so it imports neither Optuna nor PyTorch; and a completion that
-cannot be made is none, never an error.
+A user who presses Tab waits for it, so nothing heavy is imported, not even what checks the
+configuration; and a completion that cannot be made is none, never an error.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -98,11 +97,11 @@ def _numbers(context: typer.Context, incomplete: str, **state: str) -> list[str]
 
 def _study(context: typer.Context, url: str) -> str | None:
     """Return the study meant: the one typed, that of optuna_params.yaml, or the only one."""
-    from tunectl.config.load import read_study_name
+    from tunectl.config.quick import glance_at_study
     from tunectl.studies.glance import study_names
 
     typed = context.params.get("study")
-    chosen = str(typed) if typed else read_study_name(_project(context))
+    chosen = str(typed) if typed else glance_at_study(_project(context))
     if chosen is not None:
         return chosen
     names = study_names(url)
@@ -110,15 +109,10 @@ def _study(context: typer.Context, url: str) -> str | None:
 
 
 def _storage_url(context: typer.Context) -> str:
-    from tunectl.config.load import load_surroundings, storage_url
+    from tunectl.config.quick import glance_at_url
 
-    project = _project(context)
-    surroundings = load_surroundings(project)
-    typed: Any = context.params.get("storage")
-    if typed:
-        storage = surroundings.storage.model_copy(update={"url": str(typed)})
-        surroundings = surroundings.model_copy(update={"storage": storage})
-    return storage_url(surroundings, project)
+    typed = context.params.get("storage")
+    return glance_at_url(_project(context), str(typed) if typed else None)
 
 
 def _project(context: typer.Context) -> Path:

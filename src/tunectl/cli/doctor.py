@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from tunectl.cli.options import JsonOption, StorageOption, flag, option
-from tunectl.cli.render import print_json, show, stderr
+from tunectl.cli.output import print_json, show, stderr
 from tunectl.cli.session import Store, command_for, find_store, session_of
 from tunectl.errors import StorageError
 
@@ -43,6 +42,8 @@ def doctor(
 
     Exit code 3: there is no such study. 7: the database cannot be read.
     """
+    from rich.text import Text
+
     from tunectl.cli import doctor_view
     from tunectl.reports.inspection_machine import inspect_machine
 
@@ -63,11 +64,11 @@ def doctor(
 def _look(
     store: Store, study: str | None, *, fix: bool, must_exist: bool
 ) -> tuple[Inspection, Sequence[Repair]]:
-    from tunectl.config.load import load_surroundings
+    from tunectl.config.quick import read_surroundings
     from tunectl.reports.inspection import Premises, inspect
     from tunectl.reports.repair import repair
 
-    mlflow = load_surroundings(store.project).mlflow
+    mlflow = read_surroundings(store.project).mlflow
     premises = Premises(
         tree=store.tree,
         url=store.url,

@@ -5,9 +5,6 @@ from __future__ import annotations
 import logging
 import warnings
 
-from rich.text import Text
-
-from tunectl.cli.render import stderr
 from tunectl.config.passwords import hide_passwords
 
 LEVELS = {
@@ -60,6 +57,10 @@ class LogLines(logging.Handler):
         if line in self._said:
             return
         self._said.add(line)
+        from rich.text import Text  # most commands have nothing to say
+
+        from tunectl.cli.output import stderr
+
         console = stderr()
         console.print(Text(line, style=STYLES.get(record.levelno, "dim")), soft_wrap=True)
         if record.exc_info and shows_details():

@@ -9,10 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
 
 from tunectl.cli.options import JsonOption, StorageOption, StudyOption, option
-from tunectl.cli.render import emit, fields, print_json, show, stderr
+from tunectl.cli.output import emit, print_json, show, stderr
 from tunectl.cli.session import (
     Session,
     Store,
@@ -36,14 +35,18 @@ if TYPE_CHECKING:
     from tunectl.tracking.publish import Published
     from tunectl.tracking.registry import Registration
 
-app = typer.Typer(help="Look at studies in MLflow, and bring it up to date.", no_args_is_help=True)
-
 PortOption = Annotated[
     int, option("--port", metavar="PORT", min=1, max=65535, help="Of its page on 127.0.0.1.")
 ]
 
 
-@app.command()
+def register(app: typer.Typer) -> None:
+    """Add the commands to `mlflow`."""
+    app.command()(sync)
+    app.command()(link)
+    app.command()(ui)
+
+
 def sync(
     context: typer.Context,
     study: StudyOption = None,
@@ -52,6 +55,10 @@ def sync(
     channel: Annotated[int | None, typer.Option("--channel", hidden=True)] = None,
 ) -> None:
     """Bring MLflow up to date with a study, also an old one; a second time changes nothing."""
+    from rich.text import Text
+
+    from tunectl.cli.render import fields
+
     if channel is not None:
         _serve(channel)
         return
@@ -69,7 +76,6 @@ def sync(
     report.check(destination)
 
 
-@app.command()
 def link(
     context: typer.Context,
     study: StudyOption = None,
@@ -77,6 +83,8 @@ def link(
     port: PortOption = 5001,
 ) -> None:
     """Print the web addresses of a study's run and its best trial's."""
+    from rich.text import Text
+
     from tunectl.tracking.destination import run_address
 
     session = session_of(context)
@@ -92,9 +100,10 @@ def link(
         emit(f"{run_address(destination, experiment_id, run_id, base)}\n")
 
 
-@app.command()
 def ui(context: typer.Context, port: PortOption = 5001) -> None:
     """Show MLflow's web page of this project's studies, until Ctrl-C."""
+    from rich.text import Text
+
     from tunectl.tracking.web import serve_page
 
     session = session_of(context)
@@ -119,10 +128,10 @@ def destination_of(project: Path, study: str) -> Destination:
         study: The study's name.
     """
     from tunectl.artifacts.study_dir import ProjectTree
-    from tunectl.config.load import load_surroundings
+    from tunectl.config.quick import read_surroundings
     from tunectl.tracking.destination import find_destination
 
-    surroundings = load_surroundings(project)
+    surroundings = read_surroundings(project)
     return find_destination(surroundings.mlflow, ProjectTree.of(project, surroundings), study)
 
 
@@ -201,17 +210,19 @@ def mirroring(store: Store, settings: Settings) -> Iterator[MirrorProcess | None
 
 def todays_mlflow(store: Store, settings: Settings) -> Settings:
     """Return stored settings with what today's config.yaml says of MLflow, if there is one."""
-    from tunectl.config.load import load_surroundings
+    from tunectl.config.quick import read_surroundings
 
     if not (store.project / "config.yaml").exists():
         return settings
-    mlflow = load_surroundings(store.project).mlflow
+    mlflow = read_surroundings(store.project).mlflow
     surroundings = settings.surroundings.model_copy(update={"mlflow": mlflow})
     return settings.model_copy(update={"surroundings": surroundings})
 
 
 def say_how_far(session: Session, store: Store, end: MirrorEnd | None, name: str) -> None:
     """Say if MLflow is behind, and what to do about it."""
+    from rich.text import Text
+
     if end is not None and not end.is_complete and not session.quiet:
         later = command_for(session, store, f"mlflow sync --study {shlex.quote(name)}")
         text = f"MLflow is not up to date; later: {later}"
@@ -220,6 +231,10 @@ def say_how_far(session: Session, store: Store, end: MirrorEnd | None, name: str
 
 def mirror_view(end: MirrorEnd | None) -> list[Any]:
     """Return what `tune` shows of the mirror in the end."""
+    from rich.text import Text
+
+    from tunectl.cli.render import fields
+
     if end is None or end.report is None:
         return []
     report = end.report
@@ -269,14 +284,6 @@ def _known_runs(
     assert store.storage is not None
     best_run_id = recall_run(store.storage, best) if best else None
     return memory.experiment_id, [one for one in (memory.parent_run_id, best_run_id) if one]
-
-
-def parent_run_of(store: Store, name: str) -> str | None:
-    """Return the id of a study's run, None if it was never mirrored."""
-    from tunectl.tracking.memory import recall
-
-    memory = recall(load_chosen(store, name))
-    return memory.parent_run_id if memory else None
 
 
 def _rows(report: MirrorReport, published: Published | None) -> dict[str, Any]:

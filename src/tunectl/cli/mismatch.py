@@ -6,10 +6,9 @@ import sys
 from typing import TYPE_CHECKING, cast
 
 import typer
-from rich.text import Text
 
 from tunectl.cli.options import Mismatch
-from tunectl.cli.render import difference_table, stderr
+from tunectl.cli.output import stderr
 from tunectl.errors import SpaceMismatchError
 
 if TYPE_CHECKING:
@@ -51,6 +50,9 @@ def open_or_ask(
 
 
 def _ask(settings: Settings, url: str) -> Mismatch:
+    from rich.text import Text
+
+    from tunectl.cli.render import difference_table
     from tunectl.studies.differences import Grade, compare
     from tunectl.studies.lifecycle import load_study, stored_settings
     from tunectl.studies.storage import open_storage

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from tunectl.cli.options import StorageOption, StudyOption, option
-from tunectl.cli.render import emit, stderr
+from tunectl.cli.output import emit, stderr
 from tunectl.cli.session import load_chosen, open_store, session_of
 from tunectl.errors import UsageError
 
@@ -64,6 +63,8 @@ def dashboard(
     ] = 8080,
 ) -> None:
     """Show optuna-dashboard's web page of the studies, also while they run, until Ctrl-C."""
+    from rich.text import Text
+
     from tunectl.reports.dashboard import Dashboard, check_installed
     from tunectl.studies.storage import storage_errors
 

@@ -10,8 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from tunectl.cli.render import duration, fields, number, value_text
+from tunectl.cli.render import fields
 from tunectl.config.passwords import hide_passwords
+from tunectl.reports.words import duration, number, value_text
 
 if TYPE_CHECKING:
     from tunectl.config.load import Loaded

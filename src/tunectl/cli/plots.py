@@ -19,7 +19,7 @@ from tunectl.cli.completion import (
     complete_trial,
 )
 from tunectl.cli.options import JsonOption, StorageOption, StudyOption, flag, option
-from tunectl.cli.render import emit, print_json, stderr
+from tunectl.cli.output import emit, print_json, stderr
 from tunectl.cli.session import Store, find_trial, load_chosen, open_store, session_of
 from tunectl.errors import NoCompletedTrialError, TunectlError, UsageError
 from tunectl.reports.figures.names import Format, Importance, KindName

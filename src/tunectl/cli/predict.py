@@ -13,7 +13,7 @@ import typer
 from tunectl.cli.completion import complete_finished
 from tunectl.cli.mirror import destination_of
 from tunectl.cli.options import StorageOption, StudyOption, option
-from tunectl.cli.render import stderr
+from tunectl.cli.output import stderr
 from tunectl.cli.session import (
     Session,
     directory_of_trial,

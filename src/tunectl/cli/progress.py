@@ -15,7 +15,8 @@ from rich.live import Live
 from rich.text import Text
 
 from tunectl.cli.board import Board
-from tunectl.cli.render import STATE_STYLES, duration, number
+from tunectl.cli.render import STATE_STYLES
+from tunectl.reports.words import duration, number
 from tunectl.running.events import (
     AwaitedTrial,
     EpochEnded,

@@ -1,31 +1,21 @@
-"""How things look: tables for people, JSON for programs, both from the same frozen objects.
-
-Results go to standard output, everything else to standard error.
-"""
+"""How things look to people: tables and texts from frozen objects. Where they go: `output.py`."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from tunectl.artifacts.atomic import to_json
-
-# Said again here for the other modules of this room.
-from tunectl.reports.words import duration as duration
-from tunectl.reports.words import number as number
-from tunectl.reports.words import value_text as value_text
+from tunectl.reports.words import duration, number, value_text
 
 if TYPE_CHECKING:
     from tunectl.reports.summary import StudySummary, TrialSummary
     from tunectl.running.replay import Replay
     from tunectl.studies.differences import Difference
-    from tunectl.studies.lifecycle import StudyOverview
+    from tunectl.studies.records import StudyOverview
 
 STATE_STYLES = {
     "complete": "green",
@@ -35,45 +25,7 @@ STATE_STYLES = {
     "waiting": "dim",
 }
 GRADE_STYLES = {"safe": "green", "degrades the sampler": "yellow", "impossible": "red"}
-# Wide enough that a table in a pipe or a log file is never cut.
-PIPE_WIDTH = 200
 LONGEST_ERROR = 60
-
-
-def stdout() -> Console:
-    """Return the console of results."""
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
-
-
-def stderr() -> Console:
-    """Return the console of everything else."""
-    width = None if sys.stderr.isatty() else PIPE_WIDTH
-    return Console(stderr=True, width=width, highlight=False)
-
-
-def print_json(document: object) -> None:
-    """Print the one JSON document of a command."""
-    emit(to_json(document) + "\n")
-
-
-def emit(text: str) -> None:
-    """Write plain text to standard output."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
-
-
-def show(*renderables: Any) -> None:
-    """Print Rich renderables to standard output; what is no terminal gets no padded lines."""
-    console = stdout()
-    if console.is_terminal:
-        for renderable in renderables:
-            console.print(renderable)
-    else:
-        with console.capture() as captured:
-            for renderable in renderables:
-                console.print(renderable)
-        sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().split("\n")[:-1])
-    sys.stdout.flush()
 
 
 def states_text(states: Mapping[str, int]) -> Text:

@@ -8,29 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tunectl.cli.glance import summarise_chosen
 from tunectl.cli.options import JsonOption, StorageOption, StudyOption, flag, option
-from tunectl.cli.render import (
-    best_view,
-    emit,
-    front_view,
-    print_json,
-    show,
-    stderr,
-    stdout,
-)
+from tunectl.cli.output import emit, print_json, show, stderr, stdout
 from tunectl.cli.session import (
     Store,
     find_store,
     insights_of,
     load_chosen,
+    open_found,
     open_store,
     session_of,
 )
 from tunectl.errors import NoCompletedTrialError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import optuna
 
     from tunectl.reports.summary import StudySummary, TrialSummary
@@ -75,15 +67,15 @@ def summary(
             raise UsageError("--watch excludes --json and --csv")
         _watch(context, study, storage, interval, top)
         return
-    store, loaded, found = _summarise(context, study, storage)
     if json or csv:
+        _, found = summarise_chosen(session_of(context), storage, study)
         trials = found.trials if top is None else found.top(top)
         if json:
             print_json(found.to_document(trials))
         else:
             emit(found.to_csv(trials))
     else:
-        _show_summary(store, loaded, found, None if top is None else found.top(top))
+        _show_summary(*_summarise(context, study, storage), top)
 
 
 def best(
@@ -115,7 +107,7 @@ def best(
         raise UsageError("--to goes with --export")
     if params + export + register > 1:
         raise UsageError("--params, --export and --register exclude each other")
-    store, _, found = _summarise(context, study, storage)
+    store, found = summarise_chosen(session_of(context), storage, study)
     if found.best is None:
         raise NoCompletedTrialError(f"study {found.name!r} has no completed trial yet")
     if export:
@@ -127,6 +119,8 @@ def best(
     elif json:
         print_json(_best_document(store, found, found.best))
     else:
+        from tunectl.cli.render import best_view, front_view
+
         show(*front_view(found), *best_view(found.best, found))
 
 
@@ -142,13 +136,12 @@ def _summarise(
         return store, loaded, summarise(loaded, store.shown_url, store.project)
 
 
-def _show_summary(
-    store: Store, study: optuna.Study, found: StudySummary, top: Sequence[TrialSummary] | None
-) -> None:
+def _show_summary(store: Store, study: optuna.Study, found: StudySummary, top: int | None) -> None:
     from tunectl.cli.summary_view import summary_view
 
     ascii_only = stdout().options.ascii_only
-    show(*summary_view(found, insights_of(store, study), top, ascii_only=ascii_only))
+    trials = None if top is None else found.top(top)
+    show(*summary_view(found, insights_of(store, study), trials, ascii_only=ascii_only))
 
 
 def _watch(
@@ -171,14 +164,13 @@ def _watch(
 
 
 def _best_document(store: Store, found: StudySummary, best: TrialSummary) -> dict[str, Any]:
-    from tunectl.cli.mirror import parent_run_of
     from tunectl.reports.summary import SCHEMA_VERSION, read_trial_files
 
     metrics = read_trial_files(best, store.project).metrics or dict(best.metrics)
     return {
         "schema_version": SCHEMA_VERSION,
         **best.to_best(),
-        "mlflow_parent_run_id": parent_run_of(store, found.name),
+        "mlflow_parent_run_id": found.mlflow_run_id,
         "metrics": metrics,
         "study": found.study_document(),
     }
@@ -202,7 +194,7 @@ def _export(
     from tunectl.studies.lifecycle import stored_settings
 
     assert found.best is not None
-    settings = stored_settings(load_chosen(store, found.name))
+    settings = stored_settings(load_chosen(open_found(store), found.name))
     export = export_best(found, found.best, settings, store.project, target)
     if not session_of(context).quiet:
         for note in export.notes:

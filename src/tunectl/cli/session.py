@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tunectl.cli.logs import set_up_logging
+from tunectl.config.database import sqlite_path_of
 from tunectl.errors import ConfigError, Problem, StudyNotFoundError, TrialNotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -70,12 +71,16 @@ class Store:
     @property
     def shown_url(self) -> str:
         """The URL without a password, and relative to the project where it is a file in it."""
-        from tunectl.studies.storage import shown_url, sqlite_path
+        path = sqlite_path_of(self.url)
+        if path is None:
+            from tunectl.studies.storage import sqlite_path
 
-        path = sqlite_path(self.url)
+            path = sqlite_path(self.url)
         project = self.project.resolve()
         if path is not None and path.resolve().is_relative_to(project):
             return f"sqlite:///{path.resolve().relative_to(project)}"
+        from tunectl.studies.storage import shown_url
+
         return shown_url(self.url)
 
 
@@ -136,18 +141,22 @@ def open_store(session: Session, storage: str | None, settings: Settings | None 
         storage: URL from the command line, None for the configured one.
         settings: What the user wrote where it was read already.
     """
+    return open_found(find_store(session, storage, settings))
+
+
+def open_found(store: Store) -> Store:
+    """Open a database that was found. See `open_store`."""
     from tunectl.studies.storage import open_storage
 
-    store = find_store(session, storage, settings)
     return dataclasses.replace(store, storage=open_storage(store.url, create=False))
 
 
 def find_store(session: Session, storage: str | None, settings: Settings | None = None) -> Store:
     """Return where the project's database is, without opening it; see `open_store`."""
     from tunectl.artifacts.study_dir import ProjectTree
-    from tunectl.config.load import load_surroundings, storage_url
+    from tunectl.config.quick import read_surroundings
 
-    surroundings = settings.surroundings if settings else load_surroundings(session.project)
+    surroundings = settings.surroundings if settings else read_surroundings(session.project)
     _apply_log_level(session, surroundings)
     if storage is not None:
         update = surroundings.storage.model_copy(update={"url": storage})
@@ -155,7 +164,7 @@ def find_store(session: Session, storage: str | None, settings: Settings | None 
     return Store(
         project=session.project,
         tree=ProjectTree.of(session.project, surroundings),
-        url=storage_url(surroundings, session.project),
+        url=surroundings.database_url(session.project),
         storage=None,
         device=surroundings.runtime.device,
     )
@@ -169,14 +178,14 @@ def command_for(session: Session, store: Store, text: str) -> str:
         store: The project's database.
         text: The command without the program's name.
     """
-    from tunectl.config.load import load_surroundings, storage_url
+    from tunectl.config.quick import read_surroundings
     from tunectl.studies.storage import shown_url
 
     words = ["tunectl"]
     if session.project != Path.cwd():
         words += ["-C", shlex.quote(str(session.project))]
     words.append(text)
-    if store.url != storage_url(load_surroundings(session.project), session.project):
+    if store.url != read_surroundings(session.project).database_url(session.project):
         words += ["--storage", shlex.quote(shown_url(store.url))]
     return " ".join(words)
 

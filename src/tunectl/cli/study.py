@@ -6,8 +6,8 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
+from tunectl.cli.glance import overviews_of
 from tunectl.cli.options import (
     ConfigOption,
     DeviceOption,
@@ -27,9 +27,10 @@ from tunectl.cli.options import (
     flag,
     workers_of,
 )
-from tunectl.cli.render import emit, fields, overview_table, print_json, show, states_text
+from tunectl.cli.output import emit, print_json, show
 from tunectl.cli.session import (
     choose_study,
+    find_store,
     load_chosen,
     load_settings,
     name_and_overrides,
@@ -39,12 +40,16 @@ from tunectl.cli.session import (
 )
 from tunectl.errors import StorageError, UsageError
 
-app = typer.Typer(
-    help="Create, resume, compare, copy, list, show and delete studies.", no_args_is_help=True
-)
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `study`."""
+    app.command()(create)
+    app.command()(resume)
+    app.command()(delete)
+    app.command("list")(list_studies)
+    app.command("show")(show_study)
 
 
-@app.command()
 def create(
     context: typer.Context,
     name: StudyArgument = None,
@@ -82,7 +87,6 @@ def create(
     emit(f"{opened.study_name}\n")
 
 
-@app.command()
 def resume(
     context: typer.Context,
     name: StudyArgument = None,
@@ -98,6 +102,8 @@ def resume(
     from tunectl.cli.tune import budget_of, refuse_stored_problems, run_and_report
     from tunectl.running.launch import check_machine
     from tunectl.running.opening import reopen_study
+    from tunectl.studies.budget import is_met
+    from tunectl.studies.storage import storage_errors
 
     session = session_of(context)
     store = open_store(session, storage)
@@ -107,13 +113,15 @@ def resume(
         {"runtime.workers": workers_of(workers), "runtime.device": device},
     )
     refuse_stored_problems(session, settings)
-    check_machine(settings, store.tree)
     budget = budget_of(settings, n_trials, until)
+    with storage_errors(store.url):
+        has_all = is_met(store.storage, study.study_name, budget)
+    if not has_all:
+        check_machine(settings, store.tree)
     limit_s = timeout if timeout is not None else settings.search.study.timeout
     run_and_report(session, store, study, settings, budget, limit_s)
 
 
-@app.command()
 def delete(
     context: typer.Context,
     name: StoredStudyArgument,
@@ -140,29 +148,29 @@ def delete(
     emit(f"deleted study {name} with {count} trials{kept}\n")
 
 
-@app.command("list")
 def list_studies(
     context: typer.Context, storage: StorageOption = None, json: JsonOption = False
 ) -> None:
     """List all studies."""
     from tunectl.reports.summary import overview_document
-    from tunectl.studies.lifecycle import load_study, overview, study_names
-    from tunectl.studies.storage import storage_errors
 
-    store = open_store(session_of(context), storage)
-    if storage is not None and store.storage is None:
+    store = find_store(session_of(context), storage)
+    studies = overviews_of(store)
+    if studies is None and storage is not None:
         raise StorageError(f"there is no database {store.shown_url}")
-    with storage_errors(store.url):
-        studies = [overview(load_study(store.storage, n)) for n in study_names(store.storage)]
     if json:
-        print_json(overview_document(studies))
-    elif studies:
+        print_json(overview_document(studies or ()))
+        return
+    from rich.text import Text
+
+    from tunectl.cli.render import overview_table
+
+    if studies:
         show(overview_table(studies))
     else:
         show(Text(f"no study in {store.shown_url}", style="dim"))
 
 
-@app.command("show")
 def show_study(
     context: typer.Context,
     name: StudyArgument = None,
@@ -170,7 +178,10 @@ def show_study(
     json: JsonOption = False,
 ) -> None:
     """Show one study in full: budget, states, configuration, search space."""
+    from rich.text import Text
+
     from tunectl.artifacts.atomic import to_yaml
+    from tunectl.cli.render import fields, states_text
     from tunectl.reports.summary import StudyDetails, detail
     from tunectl.search.space import SearchSpace, describe
 

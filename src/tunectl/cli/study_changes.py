@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from tunectl.cli.completion import complete_study
 from tunectl.cli.options import (
@@ -17,7 +16,7 @@ from tunectl.cli.options import (
     StorageOption,
     StudyArgument,
 )
-from tunectl.cli.render import difference_table, emit, print_json, show, stderr
+from tunectl.cli.output import emit, print_json, show, stderr
 from tunectl.cli.session import (
     load_chosen,
     load_settings,
@@ -50,6 +49,9 @@ def diff(
     optuna_params: OptunaParamsOption = None,
 ) -> None:
     """Compare a stored study with the files of today; exit 6 if it does not go on as it is."""
+    from rich.text import Text
+
+    from tunectl.cli.render import difference_table
     from tunectl.studies.differences import compare, misfits
     from tunectl.studies.lifecycle import stored_settings
 
@@ -93,6 +95,8 @@ def migrate(
     optuna_params: OptunaParamsOption = None,
 ) -> None:
     """Make a new study with today's search space and every old trial that fits it."""
+    from rich.text import Text
+
     from tunectl.cli.tune import refuse_problems
     from tunectl.studies.migration import migrate_study
     from tunectl.studies.storage import storage_errors

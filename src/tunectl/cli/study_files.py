@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.text import Text
 
 from tunectl.cli.options import JsonOption, StorageOption, StoredStudyArgument, StudyArgument, flag
-from tunectl.cli.render import emit, print_json, stderr
+from tunectl.cli.output import emit, print_json, stderr
 from tunectl.cli.session import load_chosen, open_store, session_of
 from tunectl.errors import StorageError, UsageError
 
@@ -41,6 +40,8 @@ def enqueue(
     json: JsonOption = False,
 ) -> None:
     """Queue known points, so that the next trials run them; all of them are checked first."""
+    from rich.text import Text
+
     from tunectl.studies.points_file import read_points
     from tunectl.studies.queue import check_points, enqueue_points
     from tunectl.studies.storage import storage_errors

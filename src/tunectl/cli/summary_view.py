@@ -11,16 +11,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tunectl.cli.render import (
-    best_view,
-    duration,
-    fields,
-    front_view,
-    number,
-    states_text,
-    trial_table,
-    value_text,
-)
+from tunectl.cli.render import best_view, fields, front_view, states_text, trial_table
+from tunectl.reports.words import duration, number, value_text
 
 if TYPE_CHECKING:
     from tunectl.reports.bounds import NearBound

@@ -7,23 +7,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from tunectl.cli.completion import complete_trial
+from tunectl.cli.glance import summarise_chosen
 from tunectl.cli.options import JsonOption, StorageOption, StudyOption, option
-from tunectl.cli.render import (
-    duration,
-    emit,
-    fields,
-    number,
-    print_json,
-    replay_view,
-    show,
-    stderr,
-    target_table,
-    trial_table,
-    value_text,
-)
+from tunectl.cli.output import emit, print_json, show, stderr
 from tunectl.cli.session import (
     Session,
     Store,
@@ -33,18 +21,25 @@ from tunectl.cli.session import (
     open_store,
     session_of,
 )
+from tunectl.reports.words import duration, number, value_text
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
-
-app = typer.Typer(help="List, show and repeat trials.", no_args_is_help=True)
 
 NumberArgument = Annotated[
     int, typer.Argument(metavar="N", autocompletion=complete_trial, help="The trial's number.")
 ]
 
 
-@app.command("list")
+def register(app: typer.Typer) -> None:
+    """Add the commands to `trial`."""
+    app.command("list")(list_trials)
+    app.command("show")(show_trial)
+    app.command()(path)
+    app.command()(replay)
+    app.command()(release)
+
+
 def list_trials(
     context: typer.Context,
     study: StudyOption = None,
@@ -52,22 +47,25 @@ def list_trials(
     json: JsonOption = False,
 ) -> None:
     """List all trials of a study."""
-    from tunectl.reports.summary import SCHEMA_VERSION, summarise
+    from tunectl.reports.summary import SCHEMA_VERSION
 
-    store = open_store(session_of(context), storage)
-    summary = summarise(load_chosen(store, study), store.shown_url, store.project)
+    _, summary = summarise_chosen(session_of(context), storage, study)
     if json:
         trials = [trial.to_document() for trial in summary.trials]
         print_json(
             {"schema_version": SCHEMA_VERSION, "study": summary.study_document(), "trials": trials}
         )
-    elif summary.trials:
+        return
+    from rich.text import Text
+
+    from tunectl.cli.render import trial_table
+
+    if summary.trials:
         show(trial_table(summary.trials, summary))
     else:
         show(Text(f"study {summary.name} has no trials yet", style="dim"))
 
 
-@app.command("show")
 def show_trial(
     context: typer.Context,
     n: NumberArgument,
@@ -76,6 +74,9 @@ def show_trial(
     json: JsonOption = False,
 ) -> None:
     """Show one trial in full."""
+    from rich.text import Text
+
+    from tunectl.cli.render import fields, target_table
     from tunectl.reports.summary import SCHEMA_VERSION, read_trial_files, summarise_trial
     from tunectl.studies.directories import Places
 
@@ -113,7 +114,6 @@ def show_trial(
         show(Text(""), target_table(files.metrics["per_target"]))
 
 
-@app.command()
 def path(
     context: typer.Context,
     n: NumberArgument,
@@ -125,7 +125,6 @@ def path(
     emit(f"{directory_of_trial(store, frozen, name).path}\n")
 
 
-@app.command()
 def replay(
     context: typer.Context,
     n: NumberArgument,
@@ -141,6 +140,7 @@ def replay(
 
     The study is left alone. The exit code is 0 if everything is the same to the bit, else 1.
     """
+    from tunectl.cli.render import replay_view
     from tunectl.reports.summary import SCHEMA_VERSION
     from tunectl.running.replay import (
         check_ended,
@@ -168,7 +168,6 @@ def replay(
         raise typer.Exit(1)
 
 
-@app.command()
 def release(
     context: typer.Context,
     n: NumberArgument,

@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
 
 from tunectl.cli.mirror import mirror_view, mirroring, say_how_far
 from tunectl.cli.mismatch import open_or_ask
@@ -32,7 +31,7 @@ from tunectl.cli.options import (
     option,
     workers_of,
 )
-from tunectl.cli.render import best_view, front_view, show, states_text, stderr, target_table
+from tunectl.cli.output import show, stderr
 from tunectl.cli.session import (
     Session,
     Store,
@@ -55,6 +54,7 @@ if TYPE_CHECKING:
     from tunectl.reports.summary import StudySummary
     from tunectl.running.coordinator import RunReport
     from tunectl.running.events import Observer
+    from tunectl.running.executors.base import Executor
     from tunectl.running.launch import Findings
     from tunectl.running.mirroring import MirrorEnd, MirrorProcess
     from tunectl.studies.budget import Budget
@@ -100,6 +100,8 @@ def tune(
     """
     from tunectl.running.launch import check_machine
     from tunectl.running.opening import remove_old_study
+    from tunectl.studies.budget import is_met
+    from tunectl.studies.storage import storage_errors
 
     session = session_of(context)
     loaded = load_settings(
@@ -119,7 +121,11 @@ def tune(
     budget = budget_of(loaded.settings, n_trials, until)
     refuse_problems(session, loaded)
     store = open_store(session, None, loaded.settings)
-    check_machine(loaded.settings, store.tree)
+    wanted = loaded.settings.search.study.name
+    with storage_errors(store.url):
+        has_all = not fresh and is_met(store.storage, wanted, budget)
+    if not has_all:  # a call that runs nothing, as cron makes them, needs no PyTorch
+        check_machine(loaded.settings, store.tree)
     if fresh:
         remove_old_study(loaded.settings, store.url, store.tree)
     opened, settings = open_or_ask(loaded.settings, store.url, on_mismatch)
@@ -148,6 +154,8 @@ def refuse_problems(session: Session, loaded: Loaded) -> None:
     Raises:
         ConfigError, DataError: with every problem, each with its file and line.
     """
+    from rich.text import Text
+
     from tunectl.running.launch import examine
 
     findings = examine(loaded.settings, session.project)
@@ -212,7 +220,6 @@ def run_trials(
     from tunectl.running.coordinator import run_study
     from tunectl.running.launch import furnish
     from tunectl.running.outlook import Outlook
-    from tunectl.running.staffing import staff
     from tunectl.studies.storage import storage_errors
 
     if timeout_s is not None and not timeout_s >= 0:
@@ -233,7 +240,7 @@ def run_trials(
         try:
             with stopping_gently(partial(_say_it_stops, session, console)) as told, display:
                 is_over = partial(_is_over, told, deadline_s)
-                executor, settings = staff(settings, store.tree, is_over)
+                executor, settings = _staff(store, study, settings, budget, is_over)
                 place = furnish(study, settings, store.tree, store.url, observers, told)
                 report = run_study(place, budget, deadline_s - time.monotonic(), executor)
         except BaseException as end:
@@ -251,6 +258,31 @@ def run_trials(
     return summary, mirrored
 
 
+def _staff(
+    store: Store,
+    study: optuna.Study,
+    settings: Settings,
+    budget: Budget,
+    is_over: Callable[[], bool],
+) -> tuple[Executor, Settings]:
+    """Return what runs the trials, as `running.staffing.staff` does; see there.
+
+    A call that runs none, such as cron makes many, needs no PyTorch to see how many workers pay.
+    """
+    from tunectl.running.executors.inline import Inline
+    from tunectl.running.launch import check_device
+    from tunectl.running.staffing import staff
+    from tunectl.studies.budget import planned_trials
+    from tunectl.studies.storage import storage_errors
+
+    with storage_errors(store.url):
+        planned = planned_trials(study, budget)
+    if not planned:
+        return Inline(), settings
+    check_device(settings)
+    return staff(settings, store.tree, is_over)
+
+
 def _is_over(told: StopRequest, deadline_s: float) -> bool:
     return told() or time.monotonic() >= deadline_s
 
@@ -258,17 +290,20 @@ def _is_over(told: StopRequest, deadline_s: float) -> bool:
 def _say_it_stops(session: Session, console: Console) -> None:
     if not session.quiet:
         text = "stopping when the batch under way is done; Ctrl-C once more ends at once"
-        console.print(Text(text), soft_wrap=True)
+        console.print(text, markup=False, soft_wrap=True)
 
 
 def _on_disk(store: Store, study: optuna.Study) -> Observer:
     """Return an observer that keeps the summary files and links true."""
-    from tunectl.reports.projections import refresh
+    from tunectl.reports.projections import Keeper
     from tunectl.running.events import Event, TrialEnded
+
+    keeper = Keeper(study, store.tree, store.shown_url)
 
     def observe(event: Event) -> None:
         if isinstance(event, TrialEnded):
-            refresh(study, store.tree, store.shown_url)
+            keeper.note_change()
+        keeper.catch_up()
 
     return observe
 
@@ -311,6 +346,8 @@ def _with_runs(store: Store, summary: StudySummary, mirrored: MirrorEnd | None) 
 
 def _say_why_it_ended(session: Session, report: RunReport) -> None:
     """Name an end that is not the budget's."""
+    from rich.text import Text
+
     if report.exhausted and not session.quiet:
         stderr().print(Text("every point of the search space has been visited"))
     if report.timed_out:
@@ -318,6 +355,8 @@ def _say_why_it_ended(session: Session, report: RunReport) -> None:
 
 
 def _say_how_to_go_on(session: Session, store: Store, name: str) -> None:
+    from rich.text import Text
+
     again = command_for(session, store, f"study resume {shlex.quote(name)}")
     text = f"stopped; everything is saved. Go on with: {again}"
     stderr().print(Text(text), soft_wrap=True)
@@ -327,6 +366,10 @@ def _show_end(
     session: Session, store: Store, summary: StudySummary, mirrored: MirrorEnd | None
 ) -> None:
     """Print the best trial, its targets, and what to type next."""
+    from rich.text import Text
+
+    from tunectl.cli.render import best_view, front_view, states_text, target_table
+
     head = Text(f"study {summary.name}: ") + states_text(summary.states)
     if summary.best is None:
         none_yet = Text("no trial is complete yet", style="dim")

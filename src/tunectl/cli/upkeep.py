@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
 
 from tunectl.cli.options import (
     ConfigOption,
@@ -21,7 +20,7 @@ from tunectl.cli.options import (
     flag,
     option,
 )
-from tunectl.cli.render import emit, print_json, show, stderr
+from tunectl.cli.output import emit, print_json, show, stderr
 from tunectl.cli.session import load_settings, session_of
 from tunectl.config.passwords import hide_passwords
 from tunectl.errors import DeviceError, Problem, ProblemsError, StorageError, UsageError
@@ -53,6 +52,8 @@ def init(
     force: Annotated[bool, flag("--force", help="Replace files that are there.")] = False,
 ) -> None:
     """Write config.yaml, params.yaml and optuna_params.yaml, with comments."""
+    from rich.text import Text
+
     from tunectl.artifacts.atomic import write_text
     from tunectl.config.json_schema import FOLDER
     from tunectl.config.templates import render
@@ -181,6 +182,8 @@ def _examine(loaded: Loaded, project: Path, *, plan: bool) -> Checked:
 
 def _report(checked: Checked, *, with_origins: bool) -> None:
     """Say what was found to a person."""
+    from rich.text import Text
+
     for warning in checked.warnings:
         stderr().print(Text(hide_passwords(f"warning: {warning}"), style="yellow"), soft_wrap=True)
     for problem in checked.problems:

@@ -19,7 +19,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from tunectl.cli.render import show, stderr, stdout
+from tunectl.cli.output import show, stderr, stdout
 from tunectl.cli.session import Store, insights_of, load_chosen
 from tunectl.cli.summary_view import summary_view, watch_view
 from tunectl.errors import StorageError, StudyNotFoundError

@@ -56,6 +56,8 @@ def worker(
     from tunectl.cli.tune import budget_of, refuse_stored_problems, run_trials
     from tunectl.running.launch import check_machine
     from tunectl.running.opening import reopen_study
+    from tunectl.studies.budget import is_met
+    from tunectl.studies.storage import storage_errors
 
     session = session_of(context)
     store = open_store(session, storage)
@@ -64,8 +66,11 @@ def worker(
         todays_mlflow(store, settings), {"runtime.workers": 1, "runtime.device": device}
     )
     refuse_stored_problems(session, settings)
-    check_machine(settings, store.tree)
     budget = budget_of(settings, n_trials, until)
+    with storage_errors(store.url):
+        has_all = is_met(store.storage, opened.study_name, budget)
+    if not has_all:
+        check_machine(settings, store.tree)
     limit_s = timeout if timeout is not None else settings.search.study.timeout
     run_trials(session, store, opened, settings, budget, limit_s)
 

@@ -18,7 +18,7 @@ from omegaconf.errors import (
     UnsupportedInterpolationType,
 )
 
-from tunectl.config.wording import shown
+from tunectl.config.values import shown
 
 Path = tuple[str, ...]
 MAX_LENGTH = 4096

@@ -12,7 +12,7 @@ from typing import Any
 from tunectl.config import fields
 from tunectl.config.origin import Origin, problem_at
 from tunectl.config.section import Section
-from tunectl.config.wording import describe, shown
+from tunectl.config.values import describe, shown
 from tunectl.errors import Problem
 
 Place = Callable[[tuple[str, ...]], Origin]

@@ -7,7 +7,6 @@ the file, the line and the key. This module does not know what any value is used
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +29,8 @@ from tunectl.config.space_checks import (
     check_specs,
     release,
 )
-from tunectl.config.wording import findings, flaw_of
+from tunectl.config.values import flaw_of
+from tunectl.config.wording import findings
 from tunectl.config.yaml_source import Document, read
 from tunectl.errors import ConfigError, Problem
 
@@ -41,10 +41,8 @@ __all__ = [
     "load",
     "load_surroundings",
     "read_study_name",
-    "storage_url",
 ]
 
-_SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)([^?]*)(\?.*)?")
 _USUAL_NAMES = ("config.yaml", "params.yaml", "optuna_params.yaml")
 _S = TypeVar("_S", bound=Section)
 
@@ -162,37 +160,6 @@ def read_study_name(project: Path, optuna_params: Path = Path("optuna_params.yam
     if draft.problems:
         raise ConfigError(draft.problems)
     return checked.settings().search.study.name
-
-
-def storage_url(surroundings: Surroundings, project: Path) -> str:
-    """Return the URL of the database of studies.
-
-    Args:
-        surroundings: From `config.yaml`.
-        project: The project folder, which a relative SQLite path is relative to.
-
-    Returns:
-        `storage.url`, a SQLite path in it made absolute; by default
-        `sqlite:///<project>/<optuna_dir>/study.db`.
-
-    Raises:
-        ConfigError: the absolute path cannot stand in a URL.
-    """
-    url = surroundings.storage.url
-    if url is None:
-        return _sqlite_url("sqlite:///", project / surroundings.paths.optuna_dir / "study.db")
-    match = _SQLITE.fullmatch(url)
-    if match is None or match[2] in ("", ":memory:") or match[2].startswith("file:"):
-        return url
-    return _sqlite_url(match[1], project / match[2], match[3] or "")
-
-
-def _sqlite_url(scheme: str, path: Path, query: str = "") -> str:
-    absolute = str(path.resolve())
-    if "?" in absolute:
-        message = f"the database's path, {absolute}, has a '?', which a URL cannot hold"
-        raise ConfigError([Problem(message=message, key="storage.url")])
-    return f"{scheme}{absolute}{query}"
 
 
 def _read(project: Path, path: Path) -> Document:

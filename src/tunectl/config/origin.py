@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from tunectl.config.wording import shown
+from tunectl.config.values import shown
 from tunectl.errors import Problem
 
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from tunectl.config.origin import Origin, problem_at
-from tunectl.config.wording import flaw_of
+from tunectl.config.values import flaw_of
 from tunectl.config.yaml_source import MAX_DEPTH
 from tunectl.errors import Problem
 

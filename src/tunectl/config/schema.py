@@ -7,10 +7,12 @@ module knows neither files nor lines: `load.py` adds those to whatever pydantic 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from tunectl.config.database import OPTUNA_DIR, database_url
 from tunectl.config.search_schema import Direction, Failures, Search
 from tunectl.config.section import Scalar, Section
 
@@ -24,7 +26,7 @@ class Paths(Section):
     """Where things are written, relative to the project folder."""
 
     outputs_root: str = Field("outputs", min_length=1, description="trial directories")
-    optuna_dir: str = Field("optuna", min_length=1, description="database and study summaries")
+    optuna_dir: str = Field(OPTUNA_DIR, min_length=1, description="database and study summaries")
 
 
 class Storage(Section):
@@ -215,6 +217,14 @@ class Surroundings(Section):
     mlflow: Mlflow = Mlflow()
     logging: Logging = Logging()
     plugins: Plugins = Plugins()
+
+    def database_url(self, project: Path) -> str:
+        """Return the URL of the database of studies; a relative path starts at the project folder.
+
+        Raises:
+            ConfigError: its absolute path cannot stand in a URL.
+        """
+        return database_url(self.storage.url, self.paths.optuna_dir, project)
 
 
 class TrainingRun(Section):

@@ -17,7 +17,8 @@ from tunectl.config.constraints import parse_constraint
 from tunectl.config.schema import TrainingRun
 from tunectl.config.search_schema import Choice, FloatRange, IntRange, ParameterSpec
 from tunectl.config.section import Section
-from tunectl.config.wording import Finding, describe, findings
+from tunectl.config.values import describe
+from tunectl.config.wording import Finding, findings
 
 Spec = IntRange | FloatRange | Choice
 _SPEC: TypeAdapter[Spec] = TypeAdapter(ParameterSpec)

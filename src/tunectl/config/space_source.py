@@ -13,7 +13,7 @@ from typing import Any
 from tunectl.config import fields, overrides
 from tunectl.config.layer import Place, forget
 from tunectl.config.origin import Origin, find_origin, problem_at
-from tunectl.config.wording import describe
+from tunectl.config.values import describe
 from tunectl.errors import Problem
 
 

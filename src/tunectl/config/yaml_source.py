@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from yaml.reader import ReaderError
 
-from tunectl.config.wording import INT_64, flaw_of, shown
+from tunectl.config.values import INT_64, flaw_of, shown
 from tunectl.errors import ConfigError, Problem
 
 MAX_BYTES = 1 << 20

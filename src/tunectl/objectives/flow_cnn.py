@@ -101,7 +101,7 @@ class FlowCnn:
             DataError: the data do not fit this trial's parameters, or have changed.
             DeviceError: the device is not there.
         """
-        # PyTorch and Matplotlib come only when a trial runs.
+        # PyTorch comes only when a trial runs, Matplotlib when it has something to draw.
         from tunectl.objectives.flow_cnn_trial import run_trial
         from tunectl.training.device import release_memory
 

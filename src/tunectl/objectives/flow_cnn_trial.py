@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from tunectl.artifacts import atomic
 from tunectl.errors import DivergedError, ObjectiveError
-from tunectl.objectives import figures
 from tunectl.objectives.base import (
     Outcome,
     TrialContext,
@@ -235,6 +234,8 @@ class _Trial:
 
     def _draw_learning_curves(self, best_epoch: int | None) -> None:
         with self._optional("learning curves"):
+            from tunectl.objectives import figures  # Matplotlib, when there is something to draw
+
             figures.draw_learning_curves(
                 self.directory.learning_curves_file,
                 self.state.histories,
@@ -244,6 +245,8 @@ class _Trial:
 
     def _draw_predictions(self, y_pred: NDArray[np.float32], y_true: NDArray[np.float32]) -> None:
         with self._optional("evaluation plots"):
+            from tunectl.objectives import figures  # Matplotlib, when there is something to draw
+
             figures.draw_predictions(
                 self.directory.plots_dir, y_pred, y_true, self.config.dataset.target_names
             )

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from tunectl.reports.findings import Finding, Severity
+from tunectl.studies.connection import connect
 from tunectl.studies.file_systems import Mount, mount_of
 from tunectl.studies.reasons import reason_of, sqlite_code
 from tunectl.studies.schema import Age, Schema, newest_version
 from tunectl.studies.sqlite_file import (
     NEEDED_TABLES,
     can_be_read_as_it_is,
-    connect,
     journal_of,
     look_into,
 )

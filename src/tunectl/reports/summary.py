@@ -11,27 +11,23 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import optuna
 import yaml
-from optuna.trial import FrozenTrial
 
 from tunectl.artifacts.trial_dir import TrialDir
-from tunectl.config.schema import Settings
-from tunectl.search.space import SearchSpace
 from tunectl.studies import attributes
 from tunectl.studies.directories import Places
-from tunectl.studies.lifecycle import StudyOverview, created_at, stored_settings
-from tunectl.studies.ranking import (
-    STATE_NAMES,
-    best_trials,
-    count_states,
-    directions_of,
-    metrics_of,
-    one_or_list,
-)
+from tunectl.studies.records import FINISHED, StudyRecord, TrialRecord, one_or_list
 from tunectl.studies.times import duration_s, rfc3339, utc
+from tunectl.tracking.memory import memory_of
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+    from tunectl.config.schema import Settings
+    from tunectl.studies.records import StudyOverview
 
 SCHEMA_VERSION = 1
 
@@ -121,6 +117,7 @@ class StudySummary:
         front: The completed trials that no other beats, the best in the first metric first; with
             one metric the best trial alone.
         trials: All trials by number.
+        mlflow_run_id: Its own run in MLflow, None while it has none.
     """
 
     name: str
@@ -131,6 +128,7 @@ class StudySummary:
     states: Mapping[str, int]
     front: Sequence[TrialSummary]
     trials: Sequence[TrialSummary]
+    mlflow_run_id: str | None = None
 
     @property
     def best(self) -> TrialSummary | None:
@@ -216,45 +214,61 @@ class StudySummary:
 
 
 def summarise(study: optuna.Study, storage: str, project: Path) -> StudySummary:
-    """Return a study at a glance.
+    """Return a study that Optuna has read at a glance.
 
     Args:
         study: The study.
         storage: Its database's URL as it may be shown.
         project: Absolute path of the project folder.
     """
-    trials = study.get_trials(deepcopy=False)
+    from tunectl.studies.recording import record_study
+
+    return summarise_record(record_study(study), storage, project)
+
+
+def summarise_record(study: StudyRecord, storage: str, project: Path) -> StudySummary:
+    """Return a study at a glance. See `summarise`."""
     places = Places(project)
-    created = created_at(study)
+    trials = {trial.number: _summarise(trial, places) for trial in study.trials}
+    memory = memory_of(study.user_attrs, study.name)
     return StudySummary(
-        name=study.study_name,
-        directions=directions_of(study),
-        metrics=metrics_of(study),
-        created_at=rfc3339(created) if created else None,
+        name=study.name,
+        directions=study.directions,
+        metrics=study.metrics,
+        created_at=rfc3339(study.created_at) if study.created_at else None,
         storage=storage,
-        states=count_states(trials),
-        front=tuple(summarise_trial(trial, places) for trial in best_trials(study)),
-        trials=tuple(summarise_trial(trial, places) for trial in trials),
+        states=study.count_states(),
+        front=tuple(trials[best.number] for best in study.best_trials()),
+        trials=tuple(trials.values()),
+        mlflow_run_id=memory.parent_run_id if memory else None,
     )
 
 
 def summarise_trial(trial: FrozenTrial, places: Places) -> TrialSummary:
-    """Return one trial.
+    """Return one trial that Optuna has read.
 
     Args:
         trial: The trial as it is stored.
         places: Says where its directory is.
     """
+    from tunectl.studies.recording import record_trial
+
+    return _summarise(record_trial(trial), places)
+
+
+def _summarise(trial: TrialRecord, places: Places) -> TrialSummary:
     stored = trial.user_attrs
+    epochs = stored.get(attributes.EPOCHS)
     return TrialSummary(
         number=trial.number,
-        state=STATE_NAMES[trial.state],
-        values=tuple(trial.values or ()) if trial.state.is_finished() else (),
-        params=dict(trial.params),
+        state=trial.state,
+        # Values are read after states: of a trial that ends just then, they may be there already.
+        values=trial.values if trial.state in FINISHED else (),
+        params=trial.params,
         started_at=utc(trial.datetime_start),
         finished_at=utc(trial.datetime_complete),
         duration_s=duration_s(trial),
-        epochs=attributes.epochs_of(trial),
+        epochs=epochs if isinstance(epochs, int) else trial.n_steps,
         output_dir=places.of(trial),
         error=stored.get(attributes.ERROR),
         metrics=stored.get(attributes.METRICS) or {},
@@ -296,6 +310,8 @@ class StudyDetails:
 
     def to_document(self) -> dict[str, Any]:
         """Return `study show --json`."""
+        from tunectl.search.space import SearchSpace
+
         settings = self.settings
         search = settings.search if settings else None
         return {
@@ -329,6 +345,8 @@ class TrialFiles:
 
 def detail(study: optuna.Study, storage: str, project: Path) -> StudyDetails:
     """Return one study in full. See `summarise`."""
+    from tunectl.studies.lifecycle import stored_settings
+
     summary = summarise(study, storage, project)
     return StudyDetails(summary=summary, settings=stored_settings(study))
 

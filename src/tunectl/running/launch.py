@@ -86,10 +86,19 @@ def check_machine(settings: Settings, tree: ProjectTree) -> None:
         DeviceError: the device asked for is not on this machine.
         StorageError: trial directories cannot be made.
     """
+    check_device(settings)
+    tree.make_outputs_root()
+
+
+def check_device(settings: Settings) -> None:
+    """Make sure that trials can run on the device asked for.
+
+    Raises:
+        DeviceError: it is not on this machine.
+    """
     from tunectl.training.device import resolve_device
 
     resolve_device(settings.surroundings.runtime.device)
-    tree.make_outputs_root()
 
 
 def furnish(
@@ -111,18 +120,13 @@ def furnish(
         observers: Told of everything that happens.
         should_stop: Whether the program has been told to stop.
         device: Instead of `runtime.device`.
-
-    Raises:
-        DeviceError: the device asked for is not on this machine.
     """
-    from tunectl.training.device import resolve_device
-
     return Workplace(
         study=study,
         settings=settings,
         tree=tree,
         objective=find_objective(settings.run.objective),
-        device=resolve_device(device or settings.surroundings.runtime.device),
+        device=device or settings.surroundings.runtime.device,
         storage_url=url,
         observers=observers,
         should_stop=should_stop,

@@ -69,7 +69,7 @@ class Workplace:
         settings: What the trials run with.
         tree: Where things are written.
         objective: What a trial runs.
-        device: The device that trials run on.
+        device: The device asked for.
         storage_url: The database's URL, for messages.
         observers: Told of everything that happens.
         should_stop: Whether the program has been told to stop.
@@ -83,6 +83,17 @@ class Workplace:
     storage_url: str
     observers: Sequence[Observer] = ()
     should_stop: Callable[[], bool] = lambda: False
+
+    @property
+    def resolved_device(self) -> str:
+        """The device that trials run on; to find out takes PyTorch.
+
+        Raises:
+            DeviceError: the device asked for is not on this machine.
+        """
+        from tunectl.training.device import resolve_device
+
+        return resolve_device(self.device)
 
     def tell(self, event: Event) -> None:
         """Tell every observer; one that fails is logged, since it must not cost a trial."""
@@ -282,7 +293,7 @@ def _context(
         config=config,
         project=place.tree.project,
         directory=claim.directory,
-        device=place.device,
+        device=place.resolved_device,
         log=trial_log,
         storage_url=place.storage_url,
         on_epoch=on_epoch,
@@ -392,7 +403,9 @@ def _refuse_violations(place: Workplace, trial: optuna.Trial, config: TrialConfi
 def _write_info(place: Workplace, number: int, directory: TrialDir) -> None:
     if not directory.is_there:
         return  # somebody deleted it, and what became of the trial is in the database
-    info = describe_trial(_frozen(place, number), place.settings, place.device, place.tree.project)
+    info = describe_trial(
+        _frozen(place, number), place.settings, place.resolved_device, place.tree.project
+    )
     with disk_errors():
         directory.write_info(info)
 

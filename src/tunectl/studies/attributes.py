@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from optuna.trial import FrozenTrial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 OUTPUT_DIR = "output_dir"
 ERROR = "error"

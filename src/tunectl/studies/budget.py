@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 import optuna
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from tunectl.artifacts.trial_dir import TrialDir
@@ -129,6 +130,24 @@ def planned_trials(study: optuna.Study, budget: Budget) -> int:
     if budget.n_trials is not None:
         return budget.n_trials
     return _missing(study.get_trials(deepcopy=False), budget.until or 0)
+
+
+def is_met(storage: RDBStorage | None, name: str, budget: Budget) -> bool:
+    """Whether a stored study has all the trials that a call is to bring it to.
+
+    Args:
+        storage: The database, None where there is none yet.
+        name: The study's name; it need not be there.
+        budget: How many trials.
+    """
+    if storage is None or budget.until is None:
+        return False
+    try:
+        study = storage.get_study_id_from_name(name)
+    except KeyError:
+        return False
+    finished: int = storage.get_n_trials(study, FINISHED)
+    return finished >= budget.until
 
 
 class Claims:

@@ -22,11 +22,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-from optuna.trial import FrozenTrial
+from typing import TYPE_CHECKING, Any
 
 from tunectl.studies import attributes
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from tunectl.studies.records import Told
 
 VM_FILE = Path("/proc/vmstat")
 BOOT_FILE = Path("/proc/sys/kernel/random/boot_id")
@@ -96,7 +99,7 @@ def worker_of(trial: FrozenTrial) -> tuple[str, int] | None:
     return (host, pid) if isinstance(host, str) and isinstance(pid, int) else None
 
 
-def claimant_of(trial: FrozenTrial) -> Claimant | None:
+def claimant_of(trial: Told) -> Claimant | None:
     """Return who claimed a trial, None for nobody or another program."""
     stored = trial.user_attrs.get(attributes.CLAIMED_BY)
     if not isinstance(stored, Mapping):

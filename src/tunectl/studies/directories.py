@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-
-from optuna.trial import FrozenTrial
+from typing import TYPE_CHECKING
 
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.studies import attributes
 from tunectl.studies.claimant import Claimant, claimant_of
 from tunectl.studies.times import utc
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from tunectl.studies.records import Told
 
 
 def recorded_path(path: Path, project: Path) -> str:
@@ -55,7 +59,7 @@ class Places:
         self._project = project
         self._mine: set[Claimant | None] = {None}
 
-    def of(self, trial: FrozenTrial) -> str | None:
+    def of(self, trial: Told) -> str | None:
         """Return where a trial's directory is.
 
         Returns:
@@ -75,7 +79,7 @@ class Places:
         there = Path(claimed_by.project) / recorded
         return str(there) if claimed_by.is_here else f"{claimed_by.host}:{there}"
 
-    def _is_mine(self, claimed_by: Claimant, trial: FrozenTrial, recorded: str) -> bool:
+    def _is_mine(self, claimed_by: Claimant, trial: Told, recorded: str) -> bool:
         """Whether a claimant's project folder is this one, perhaps under another name."""
         if claimed_by.is_here and claimed_by.project == str(self._project):
             return True
@@ -101,7 +105,7 @@ def _candidates(trial: FrozenTrial, project: Path) -> Iterator[TrialDir]:
             yield there
 
 
-def _names(directory: TrialDir, claimed_by: Claimant, trial: FrozenTrial) -> bool:
+def _names(directory: TrialDir, claimed_by: Claimant, trial: Told) -> bool:
     """Whether a folder says that it is the directory of a certain trial, or of its original."""
     info = directory.read_info()
     if not info:  # lost, or not written yet: its configuration names it too

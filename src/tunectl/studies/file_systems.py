@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 # As the operating systems name them; `fuse.` stands before those that are programs.
 _NETWORK = re.compile(
     r"(fuse\.)?(9p|acfs|afp\w*|afs|auristorfs|beegfs\w*|ceph\w*|cifs|coda|cvmfs2?|davfs2?|fakeowner"
@@ -46,6 +44,8 @@ Mounts = Callable[[], Sequence[Mount]]
 
 def current_mounts() -> list[Mount]:
     """Return what is mounted now, in the order of mounting; nothing where none can tell."""
+    import psutil
+
     try:
         partitions = psutil.disk_partitions(all=True)
     except (OSError, RuntimeError):  # a container without /proc

@@ -8,8 +8,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import optuna
@@ -25,32 +23,14 @@ from tunectl.search.samplers import make_sampler
 from tunectl.search.space import SearchSpace
 from tunectl.studies.differences import Difference, Grade, compare, misfits
 from tunectl.studies.ranking import (
-    best_trial,
-    count_states,
     directions_of,
-    first_value,
-    metrics_of,
-    one_or_list,
 )
+from tunectl.studies.records import ABOUT_ATTR
 
 SETTINGS_ATTR = "tunectl:settings"
 FIRST_SETTINGS_ATTR = "tunectl:first_settings"
 """Only with a study whose settings were changed since."""
-ABOUT_ATTR = "tunectl:about"
 FINGERPRINT_ATTR = "tunectl:space"
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudyOverview:
-    """One line of `study list`."""
-
-    name: str
-    direction: str | list[str]
-    metric: str | list[str]
-    states: Mapping[str, int]
-    n_trials: int
-    best_value: float | None
-    created_at: dt.datetime | None
 
 
 def create_study(storage: RDBStorage, settings: Settings) -> optuna.Study:
@@ -180,12 +160,6 @@ def _settings_of(study: optuna.Study, document: Any) -> Settings | None:
         ) from error
 
 
-def created_at(study: optuna.Study) -> dt.datetime | None:
-    """Return when the study was created (UTC), None for one that another program made."""
-    written = study.user_attrs.get(ABOUT_ATTR, {}).get("created_at")
-    return dt.datetime.fromisoformat(written) if written else None
-
-
 def check_fit(study: optuna.Study, today: Settings) -> tuple[Difference, ...]:
     """Make sure that a stored study can go on with today's files, before anything is asked of it.
 
@@ -209,21 +183,6 @@ def check_fit(study: optuna.Study, today: Settings) -> tuple[Difference, ...]:
             "old one)."
         )
     return differences
-
-
-def overview(study: optuna.Study) -> StudyOverview:
-    """Return one study in a line."""
-    trials = study.get_trials(deepcopy=False)
-    best = best_trial(study)
-    return StudyOverview(
-        name=study.study_name,
-        direction=one_or_list(directions_of(study)),
-        metric=one_or_list(metrics_of(study)),
-        states=count_states(trials),
-        n_trials=len(trials),
-        best_value=first_value(best) if best else None,
-        created_at=created_at(study),
-    )
 
 
 def _complete(study: optuna.Study, settings: Settings) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tunectl.config.wording import describe, shown
+from tunectl.config.values import describe, shown
 from tunectl.config.yaml_source import read_list, read_scalar
 from tunectl.errors import ConfigError, Problem, StudyFileError, UsageError
 

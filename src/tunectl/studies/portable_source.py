@@ -26,7 +26,7 @@ from optuna.distributions import (
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from tunectl.config.wording import INT_64, describe, shown
+from tunectl.config.values import INT_64, describe, shown
 from tunectl.errors import Problem, StudyFileError
 from tunectl.studies.portable import (
     FORMAT,

@@ -20,7 +20,7 @@ from tunectl.config.constraints import Constraint, parse_constraint
 from tunectl.config.schema import Settings
 from tunectl.config.search_schema import Choice, IntRange, ParameterSpec
 from tunectl.config.section import Scalar
-from tunectl.config.wording import describe, number
+from tunectl.config.values import describe, number
 from tunectl.errors import Problem, StudyFileError, UsageError
 from tunectl.search.space import SearchSpace, distribution_of
 from tunectl.search.space import describe as describe_spec

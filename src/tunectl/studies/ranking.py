@@ -8,33 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypeVar
 
-import numpy as np
 import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from tunectl.config.search_schema import Direction
+from tunectl.studies import records
 
-_T = TypeVar("_T")
-
-STATE_NAMES = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-}
+STATE_NAMES = {TrialState[name]: shown for name, shown in records.STATE_NAMES.items()}
 
 
 def metrics_of(study: optuna.Study) -> tuple[str, ...]:
     """Return the names of what the study optimises, made up where they were never given."""
-    count = len(study.directions)
-    names = study.metric_names or (
-        ["value"] if count == 1 else [f"value_{i}" for i in range(count)]
-    )
-    return tuple(str(name) for name in names)
+    return records.metric_names(study.metric_names, len(study.directions))
 
 
 def directions_of(study: optuna.Study) -> tuple[Direction, ...]:
@@ -43,11 +30,6 @@ def directions_of(study: optuna.Study) -> tuple[Direction, ...]:
         "maximize" if direction == StudyDirection.MAXIMIZE else "minimize"
         for direction in study.directions
     )
-
-
-def one_or_list(values: Sequence[_T]) -> _T | list[_T]:
-    """Return the only value as it is, several as a list: how files and JSON show them."""
-    return values[0] if len(values) == 1 else list(values)
 
 
 def first_value(trial: FrozenTrial) -> float | None:
@@ -89,14 +71,7 @@ def best_trials(
     if trials is None:
         trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     sound = [trial for trial in trials if is_sound(trial)]
-    if not sound:
-        return []
-    signs = np.array([-1.0 if one == "maximize" else 1.0 for one in directions_of(study)])
-    losses = np.array([trial.values for trial in sound]) * signs
-    if losses.shape[1] == 1:
-        return [sound[int(np.argmin(losses[:, 0]))]]
-    front = [index for index in range(len(sound)) if not _is_beaten(losses, index)]
-    return [sound[index] for index in sorted(front, key=lambda index: (losses[index, 0], index))]
+    return records.front(sound, directions_of(study))
 
 
 def best_trial(
@@ -108,10 +83,3 @@ def best_trial(
     """
     best = best_trials(study, trials)
     return best[0] if best else None
-
-
-def _is_beaten(losses: np.ndarray, index: int) -> bool:
-    """Whether another row is at least as good everywhere and better somewhere; (n, metrics)."""
-    as_good = np.all(losses <= losses[index], axis=1)
-    better = np.any(losses < losses[index], axis=1)
-    return bool(np.any(as_good & better))

@@ -13,7 +13,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 from optuna.storages import RDBStorage
@@ -21,6 +20,7 @@ from sqlalchemy.pool import NullPool
 
 from tunectl.artifacts import atomic
 from tunectl.errors import StorageError
+from tunectl.studies.connection import connect
 from tunectl.studies.file_systems import Mount, mount_of
 from tunectl.studies.schema import VERSION_TABLE, Age, Schema, read_schema
 
@@ -52,26 +52,6 @@ class Contents:
     tables: set[str]
     schema: Schema
     is_finished: bool
-
-
-def connect(
-    path: Path, timeout_s: float, *, writing: bool = False, immutable: bool = False
-) -> sqlite3.Connection:
-    """Open a SQLite file.
-
-    Args:
-        path: The file; it has to be there.
-        timeout_s: How long to wait for another process, in seconds.
-        writing: Whether it may be changed.
-        immutable: Take it as a file that nobody writes to, as on a read-only medium.
-    """
-    # Not mode=ro: a connection of that kind leaves the log's files behind when it is closed.
-    options = "mode=ro&immutable=1" if immutable else "mode=rw"
-    uri = f"file:{quote(str(path.absolute()))}?{options}"
-    connection = sqlite3.connect(uri, uri=True, timeout=timeout_s)
-    if not writing:
-        connection.execute("PRAGMA query_only=ON")
-    return connection
 
 
 def claims_file(path: Path) -> Path:

@@ -22,6 +22,7 @@ from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 from tunectl.config.passwords import hide_passwords
 from tunectl.errors import StorageError, StudyNotFoundError, TrialLostError, UsageError
 from tunectl.studies import sqlite_file
+from tunectl.studies.connection import connect
 from tunectl.studies.file_systems import Mounts, current_mounts
 from tunectl.studies.reasons import reason_of, sqlite_code
 from tunectl.studies.server_lock import ServerLock, keeps_locks, server_options
@@ -223,7 +224,7 @@ def _engine_options(url: str) -> dict[str, Any]:
 
 
 def _reader_of(path: Path) -> Callable[[], sqlite3.Connection]:
-    return lambda: sqlite_file.connect(path, 0.0, immutable=True)
+    return lambda: connect(path, 0.0, immutable=True)
 
 
 def _escaped(url: str) -> str:

@@ -20,7 +20,8 @@ from tunectl import __version__
 from tunectl.artifacts.atomic import to_yaml
 from tunectl.config.schema import Settings
 from tunectl.studies import attributes
-from tunectl.studies.ranking import STATE_NAMES, first_value, one_or_list
+from tunectl.studies.ranking import STATE_NAMES, first_value
+from tunectl.studies.records import one_or_list
 from tunectl.studies.times import duration_s, utc
 
 # What only the process that ran the trial knew, and what the study's settings say today.

@@ -14,8 +14,9 @@ from optuna.storages import RDBStorage
 
 from tunectl.artifacts import atomic
 from tunectl.errors import StorageError
+from tunectl.studies.connection import connect
 from tunectl.studies.reasons import reason_of
-from tunectl.studies.sqlite_file import connect, opening_lock
+from tunectl.studies.sqlite_file import opening_lock
 from tunectl.studies.storage import storage_errors, timeout_of
 
 

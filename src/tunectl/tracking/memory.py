@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
-
-import optuna
-from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial
+from typing import TYPE_CHECKING, Any
 
 from tunectl.studies import attributes
-from tunectl.studies.late_attributes import read_late_attribute, set_late_attribute
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.storages import RDBStorage
+    from optuna.trial import FrozenTrial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +36,13 @@ class Memory:
 
 def recall(study: optuna.Study) -> Memory | None:
     """Return what a study remembers, None if it was never mirrored."""
-    stored: Any = study.user_attrs.get(attributes.MLFLOW_STUDY)
-    if not isinstance(stored, dict) or stored.get("study") != study.study_name:
+    return memory_of(study.user_attrs, study.study_name)
+
+
+def memory_of(user_attrs: Mapping[str, Any], name: str) -> Memory | None:
+    """Return what the study of a name remembers in its user attributes. See `recall`."""
+    stored = user_attrs.get(attributes.MLFLOW_STUDY)
+    if not isinstance(stored, dict) or stored.get("study") != name:
         return None
     known: dict[str, Any] = {key: stored.get(key) for key in Memory.__dataclass_fields__}
     return Memory(**known) if isinstance(known["study_id"], str) else None
@@ -63,10 +69,14 @@ def remember(study: optuna.Study, before: Memory, now: Memory) -> None:
 def remember_run(storage: RDBStorage, trial: FrozenTrial, run_id: str) -> None:
     """Store the id of a trial's run with the trial, if it is not there."""
     if trial.user_attrs.get(attributes.MLFLOW_RUN_ID) != run_id:
+        from tunectl.studies.late_attributes import set_late_attribute
+
         set_late_attribute(storage, trial, attributes.MLFLOW_RUN_ID, run_id)
 
 
 def recall_run(storage: RDBStorage, trial: FrozenTrial) -> str | None:
     """Return the id of a trial's run as the database has it now."""
+    from tunectl.studies.late_attributes import read_late_attribute
+
     found = read_late_attribute(storage, trial, attributes.MLFLOW_RUN_ID)
     return found if isinstance(found, str) else None

@@ -17,7 +17,7 @@ from tunectl.config.schema import Settings
 from tunectl.search.space import SearchSpace, describe
 from tunectl.studies.differences import flat_values
 from tunectl.studies.directories import own_directory
-from tunectl.studies.lifecycle import created_at, first_settings, stored_settings
+from tunectl.studies.lifecycle import first_settings, stored_settings
 from tunectl.studies.ranking import (
     best_trial,
     count_states,
@@ -25,6 +25,7 @@ from tunectl.studies.ranking import (
     first_value,
     metrics_of,
 )
+from tunectl.studies.records import created_at
 from tunectl.tracking.run_plan import (
     KIND,
     NOW,
@@ -126,7 +127,7 @@ def _status(facts: StudyFacts) -> Status:
 
 
 def _start_ms(study: optuna.Study, begun: Sequence[FrozenTrial]) -> int:
-    created = created_at(study)
+    created = created_at(study.user_attrs)
     starts = [t.datetime_start for t in begun if t.datetime_start is not None]
     if created is not None and (not starts or created.timestamp() <= min(starts).timestamp()):
         return milliseconds(created)

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim import Optimizer
 
 from tunectl.config.schema import Training
 from tunectl.errors import ObjectiveError
@@ -34,6 +34,7 @@ from tunectl.training.device import (
 from tunectl.training.divergence import check_epoch, constant_mse
 from tunectl.training.metrics import ranking_metrics
 from tunectl.training.models import FlowNet, build_from
+from tunectl.training.optimizers import SGD, Adam, AdamW
 from tunectl.training.tensors import SampleTensors, epoch_batches, split_batch
 
 Precision = Literal["fp32", "bf16"]

@@ -13,7 +13,6 @@ from tunectl.config.load import (
     load,
     load_surroundings,
     read_study_name,
-    storage_url,
 )
 from tunectl.config.schema import Paths, Storage, Surroundings
 from tunectl.config.templates import render
@@ -434,12 +433,12 @@ def test_a_broken_studys_name_is_an_error(tmp_path: Path, text: str) -> None:
 def test_the_storages_url_is_absolute(tmp_path: Path, url: str | None, expected: str) -> None:
     surroundings = Surroundings(paths=Paths(optuna_dir="db"), storage=Storage(url=url))
 
-    assert storage_url(surroundings, tmp_path) == expected.format(tmp_path.resolve())
+    assert surroundings.database_url(tmp_path) == expected.format(tmp_path.resolve())
 
 
 def test_a_path_that_no_url_can_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot hold"):
-        storage_url(Surroundings(), tmp_path / "why?")
+        Surroundings().database_url(tmp_path / "why?")
 
 
 # -- whatever a file holds -----------------------------------------------------------------------

@@ -12,8 +12,9 @@ from optuna.exceptions import ExperimentalWarning
 from tunectl.config.schema import Settings
 from tunectl.errors import SpaceMismatchError, StudyExistsError, UsageError
 from tunectl.running.opening import make_study, open_study, reopen_study
-from tunectl.studies.lifecycle import ABOUT_ATTR, created_at, stored_settings
+from tunectl.studies.lifecycle import stored_settings
 from tunectl.studies.ranking import metrics_of
+from tunectl.studies.records import ABOUT_ATTR, created_at
 from tunectl.studies.storage import open_storage
 
 Make = Callable[..., Settings]
@@ -54,7 +55,7 @@ def test_a_study_whose_creation_was_cut_off_is_finished(
 
     assert stored_settings(study) == settings
     assert metrics_of(study) == ("val_r2",)
-    assert created_at(study) is not None
+    assert created_at(study.user_attrs) is not None
     again, found = reopen_study("mine", database)
     assert (again.study_name, found) == ("mine", settings)
 

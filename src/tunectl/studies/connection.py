@@ -1,0 +1,27 @@
+"""A connection to a SQLite file, in the one way in which this program makes them."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+
+def connect(
+    path: Path, timeout_s: float, *, writing: bool = False, immutable: bool = False
+) -> sqlite3.Connection:
+    """Open a SQLite file.
+
+    Args:
+        path: The file; it has to be there.
+        timeout_s: How long to wait for another process, in seconds.
+        writing: Whether it may be changed.
+        immutable: Take it as a file that nobody writes to, as on a read-only medium.
+    """
+    # Not mode=ro: a connection of that kind leaves the log's files behind when it is closed.
+    options = "mode=ro&immutable=1" if immutable else "mode=rw"
+    uri = f"file:{quote(str(path.absolute()))}?{options}"
+    connection = sqlite3.connect(uri, uri=True, timeout=timeout_s)
+    if not writing:
+        connection.execute("PRAGMA query_only=ON")
+    return connection
