@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 # Before PyTorch is loaded: two test processes with as many threads as cores wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell lets its background jobs ignore Ctrl-C, and what they start; several tests send it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test depends on speed, on a busy machine either.
 settings.register_profile("unhurried", deadline=None)
