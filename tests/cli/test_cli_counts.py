@@ -155,3 +155,20 @@ def test_a_list_of_studies_takes_the_same_queries_for_each(project: Project) -> 
     assert packages(modules) & (DRAWING | HEAVY | {"numpy", "sqlalchemy"}) == set()
     assert not any("trial_intermediate_values" in query for query in queries)
     assert len(queries) <= 3 + 2 * 7
+
+
+def test_a_call_that_has_no_trial_to_run_needs_no_pytorch(tmp_path: Path) -> None:
+    project = small_project(tmp_path)
+    name = project.ok("study", "create").out.strip()
+    study = optuna.load_study(study_name=name, storage=project.url)
+    study.add_trials([create_trial(value=1.0) for _ in range(3)])
+
+    for arguments in (
+        ("tune", "--until", "3", "--device", "cuda:7"),
+        ("study", "resume", name, "--until", "2"),
+        ("worker", "--study", name, "--until", "1"),
+    ):
+        _, modules, _ = counted(project.path, "-q", *arguments)
+        assert packages(modules) & {"torch", "matplotlib", "sklearn"} == set()
+    said = project.tunectl("tune", "--until", "4", "--device", "cuda:7").err
+    assert "cuda:7 is not on this machine" in said

@@ -19,6 +19,8 @@ _NETWORK = re.compile(
     r"|s3fs|saunafs|seaweedfs|smb\w*|sshfs|vboxsf|virtiofs|vmhgfs(-fuse)?|webdav|weka\w*)",
     re.IGNORECASE,
 )
+_MOUNTS = Path("/proc/self/mounts")
+_ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,21 @@ Mounts = Callable[[], Sequence[Mount]]
 
 def current_mounts() -> list[Mount]:
     """Return what is mounted now, in the order of mounting; nothing where none can tell."""
+    try:
+        lines = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
+    except OSError:
+        return _mounts_elsewhere()
+    return [_mount_in(line) for line in lines if line.count(" ") >= 2]
+
+
+def _mount_in(line: str) -> Mount:
+    """Return the mount of a line, in which a space in a path is written as three digits."""
+    _, point, kind, *_ = line.split(" ")
+    return Mount(point=Path(_ESCAPED.sub(lambda one: chr(int(one[1], 8)), point)), kind=kind)
+
+
+def _mounts_elsewhere() -> list[Mount]:
+    """Return what is mounted where there is no such file, as on macOS."""
     import psutil
 
     try:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from tunectl.studies import file_systems
 from tunectl.studies.file_systems import Mount, current_mounts, mount_of
 
 MOUNTS = [
@@ -91,3 +93,14 @@ def test_those_of_one_machine_are_told_apart(kind: str) -> None:
 
 def test_this_machine_says_what_is_mounted(tmp_path: Path) -> None:
     assert mount_of(tmp_path, current_mounts()) is not None
+
+
+def test_a_path_with_a_space_is_read_as_it_is() -> None:
+    found = file_systems._mount_in("server:/data /mnt/my\\040data nfs4 rw,relatime 0 0")
+
+    assert found == Mount(point=Path("/mnt/my data"), kind="nfs4")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="its file is Linux's")
+def test_the_file_of_linux_says_what_its_library_says() -> None:
+    assert current_mounts() == file_systems._mounts_elsewhere()
