@@ -45,7 +45,7 @@ fuzz: $(STAMP)  ## 10,000 damaged configurations, which takes some minutes
 torture: $(STAMP)  ## the long form of tests/torture: every signal forty times, every write, a thousand readers
 	TUNECTL_KILLS=40 TUNECTL_SWEEP=all TUNECTL_READS=1000 TUNECTL_HELD_S=20 $(BIN)/pytest tests/torture
 
-docs-figures: $(STAMP)  ## make the figures of docs/figures.md anew from real studies, about three minutes
+docs-figures: $(STAMP)  ## make the figures of docs/figures.md anew from real studies, some minutes
 	$(BIN)/python docs/gallery/make.py
 
 clean:  ## remove .venv and caches, never a study

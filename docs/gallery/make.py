@@ -1,4 +1,4 @@
-"""Make the figures of docs/figures.md: real studies on the demonstration data, about three minutes.
+"""Make the figures of docs/figures.md: real studies on the demonstration data, some minutes.
 
 It does what a user does, with the installed command, in a folder that is thrown away.
 """
