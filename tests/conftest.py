@@ -24,9 +24,15 @@ if TYPE_CHECKING:
 # Before PyTorch is loaded: two test processes with as many threads as cores wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# A shell lets its background jobs ignore Ctrl-C, and what they start; several tests send it.
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell lets its background jobs ignore Ctrl-C, as nohup does a hang-up, and so does what they
+# start; several tests send these.
+HEARD: dict[signal.Signals, Any] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGHUP: signal.SIG_DFL,
+}
+for number, handler in HEARD.items():
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
 
 # No test depends on speed, on a busy machine either.
 settings.register_profile("unhurried", deadline=None)

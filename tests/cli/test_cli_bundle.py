@@ -211,6 +211,7 @@ def test_the_model_card_says_what_it_is_made_from_and_how_good_it_is(
         assert words in card, words
 
 
+@pytest.mark.long
 def test_the_model_card_has_no_fingerprint_of_other_data(mixed: Project, tmp_path: Path) -> None:
     changed = copy_of(mixed, tmp_path / "changed")
     x = np.load(changed.path / "x.npy")
@@ -227,6 +228,7 @@ def test_the_model_card_has_no_fingerprint_of_other_data(mixed: Project, tmp_pat
         assert "not those of the training any more" in card
 
 
+@pytest.mark.long
 def test_an_archive_that_is_no_bundle_is_left_alone(mixed: Project, tmp_path: Path) -> None:
     thesis = tmp_path / "thesis.zip"
     with zipfile.ZipFile(thesis, "w") as archive:

@@ -280,6 +280,7 @@ def _predicted_by_trial(directory: Path, x: Path) -> Any:
         return load_packaged(TrialDir(directory))(torch.from_numpy(np.load(x))).numpy()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_tune_that_is_to_register_does_so_at_its_end(
     server: MlflowServer, tmp_path: Path

@@ -50,7 +50,8 @@ def test_what_has_too_little_data_is_said_beside_the_results(
 ) -> None:
     result = mixed.ok("plots", "--only", "history,contour", "--out", tmp_path)
     assert result.out == f"{tmp_path / 'history.png'}\n"
-    assert result.err == "note: no contour: it takes two parameters of more than one value\n"
+    lacking = "it takes two parameters of more than one value that most trials have"
+    assert result.err == f"note: no contour: {lacking}\n"
     quiet = mixed.ok("-q", "plots", "--only", "history,contour", "--out", tmp_path)
     assert (quiet.out, quiet.err) == (result.out, "")
 

@@ -133,6 +133,7 @@ def shared(postgresql: Server, tmp_path: Path) -> Iterator[Shared]:
             assert PASSWORD.encode() not in file.read_bytes(), file
 
 
+@pytest.mark.long
 def test_every_command_works_on_a_server_and_none_shows_the_password(shared: Shared) -> None:
     project = shared.project("one")
     assert (
@@ -210,6 +211,7 @@ def test_two_project_folders_that_start_at_once_with_an_empty_database_run_exact
         assert link.resolve() == (project.path / best).resolve()
 
 
+@pytest.mark.long
 def test_a_killed_trial_is_taken_up_by_another_project_folder_at_once(shared: Shared) -> None:
     one, two = (shared.project(name, params=PARAMS, optuna_params=LONG) for name in ("one", "two"))
     process = shared.start(one, "tune")

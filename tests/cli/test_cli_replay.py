@@ -115,7 +115,7 @@ def test_what_cannot_be_replayed_is_refused(mixed: Project, tmp_path: Path) -> N
     for number, code, words in (
         (5, 2, "trial 5 is waiting; only one that has ended"),
         (99, 3, "no trial 99"),
-        (complete, 7, "config.yaml is gone or damaged"),
+        (complete, 1, "config.yaml is gone or damaged"),
     ):
         result = project.tunectl("trial", "replay", str(number))
         assert (result.code, result.out) == (code, ""), result

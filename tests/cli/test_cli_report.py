@@ -168,6 +168,7 @@ def test_every_study_can_be_looked_at(what: str, tmp_path: Path, browser: Browse
 
 @pytest.mark.slow
 def test_it_goes_where_it_is_told_and_replaces_the_last_one(mixed: Project) -> None:
+    (mixed.path / "shown").mkdir()
     first = mixed.ok("report", "--out", "shown/study.html", "--study", "mixed")
     file = mixed.path / "shown" / "study.html"
     assert first.out == f"{file}\n"

@@ -138,6 +138,6 @@ def test_a_study_of_another_program_can_be_read(tmp_path: Path) -> None:
     assert "theirs [old]" in project.ok("summary").out
     assert "theirs [old]" in project.ok("study", "list").out
     assert "made by another program" in project.ok("study", "show").out
-    assert project.tunectl("best", "--export").code == 7
+    assert project.tunectl("best", "--export").code == 3
     resumed = project.tunectl("study", "resume", "theirs [old]")
     assert (resumed.code, "was made by another program" in resumed.err) == (2, True)

@@ -75,6 +75,7 @@ def test_a_trial_whose_worker_cannot_be_seen_is_waited_for_until_it_is_released(
     assert "trial 0 is not running: there is nothing to release" in over.err
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_trial_that_runs_is_not_released(project: Project) -> None:
     with project.started("tune", "training.epochs=1000000") as process:

@@ -131,6 +131,7 @@ def test_without_a_terminal_the_study_is_printed_once_more_when_it_has_changed(
     assert (first + rest).count("--- 20") < 4
 
 
+@pytest.mark.long
 def test_a_database_that_is_locked_or_replaced_is_read_when_it_can_be(tmp_path: Path) -> None:
     project = Project(tmp_path)
     add(study_in(project), 3.0)

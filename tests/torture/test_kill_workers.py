@@ -127,12 +127,11 @@ def harry(folder: Path, target: str, number: int) -> int:
     return STRIKES
 
 
-CASES: list[Any] = [("worker", signal.SIGKILL)]
-CASES += [
+CASES: list[Any] = [
     pytest.param(target, number, marks=pytest.mark.long)
     for target in ("coordinator", "worker", "group")
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-    if (target, number) not in CASES and (KILLS or number == signal.SIGKILL)
+    if KILLS or number == signal.SIGKILL
 ]
 
 
