@@ -125,10 +125,11 @@ def test_a_second_signal_ends_a_call_that_waits_for_the_database_at_once(project
             process.send_signal(signal.SIGINT)
             time.sleep(1)
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=20)  # the database is waited for for a minute
+            _, said = process.communicate(timeout=20)  # the database is waited for for a minute
         other.rollback()
 
     assert process.returncode == 130
+    assert "ended at once; everything is saved" in said
     assert [trial.state.name for trial in project.trials("one")] == ["RUNNING"]
 
 

@@ -32,7 +32,8 @@ def replacing(path: Path) -> Iterator[Path]:
         A path with the same suffix, in the same folder, for the block to write.
 
     Raises:
-        OSError: writing, syncing or renaming failed; `path` is then as it was.
+        OSError: writing, syncing or renaming failed; `path` is then as it was, or the new one where
+            only its folder could not be synced.
     """
     with _naming(path):
         handle, name = tempfile.mkstemp(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 import time
@@ -369,6 +368,7 @@ def _show_end(
     from rich.text import Text
 
     from tunectl.cli.render import best_view, front_view, states_text, target_table
+    from tunectl.reports.summary import read_trial_files
 
     head = Text(f"study {summary.name}: ") + states_text(summary.states)
     if summary.best is None:
@@ -376,9 +376,9 @@ def _show_end(
         show(head, none_yet, *mirror_view(mirrored))
         return
     views: list[Any] = [head, Text(""), *front_view(summary), *best_view(summary.best, summary)]
-    per_target = _per_target(store, summary)
-    if per_target:
-        views += [Text(""), target_table(per_target)]
+    metrics = read_trial_files(summary.best, store.project).metrics
+    if metrics.get("per_target"):
+        views += [Text(""), target_table(metrics["per_target"])]
     views += mirror_view(mirrored)
     if session.quiet:
         show(*views)
@@ -394,18 +394,3 @@ def _show_end(
     views += [Text(""), Text("next:", style="bold")]
     views += [Text(f"  {command:{width}}  # {why}") for command, why in commands.items()]
     show(*views)
-
-
-def _per_target(store: Store, summary: StudySummary) -> dict[str, dict[str, float | None]]:
-    """Return the best trial's metrics per target, empty where its directory is gone."""
-    from tunectl.artifacts.trial_dir import TrialDir
-
-    if summary.best is None or summary.best.output_dir is None:
-        return {}
-    file = TrialDir(store.project / summary.best.output_dir).metrics_file
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    per_target = document.get("per_target") if isinstance(document, dict) else None
-    return per_target if isinstance(per_target, dict) else {}

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tunectl.errors import NoTrialSucceededError
+from tunectl.running.aftermath import rewrite_stale_infos
 from tunectl.running.events import Event, StudyStarted, TrialEnded
 from tunectl.running.executors.base import Executor
 from tunectl.running.executors.inline import Inline
-from tunectl.running.worker import Workplace, rewrite_stale_infos
+from tunectl.running.worker import Workplace
 from tunectl.studies.budget import Budget, planned_trials
 from tunectl.studies.ranking import best_trial, directions_of, first_value, metrics_of
 from tunectl.studies.storage import storage_errors

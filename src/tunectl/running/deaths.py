@@ -8,8 +8,9 @@ want of memory say, does not do so all night.
 
 from __future__ import annotations
 
+from tunectl.running.aftermath import tell_unheard_end
 from tunectl.running.events import TrialEnded
-from tunectl.running.worker import Workplace, fail_trial, tell_unheard_end
+from tunectl.running.worker import Workplace, fail_trial
 from tunectl.studies import attributes
 from tunectl.studies.budget import Claim, Claims
 from tunectl.studies.storage import storage_errors

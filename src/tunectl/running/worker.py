@@ -6,10 +6,8 @@ attributes before its end, its end in the database, and only then its `trial_inf
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 import math
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,16 +46,12 @@ from tunectl.running.trial_end import describe_end
 from tunectl.search.space import SearchSpace
 from tunectl.studies import attributes
 from tunectl.studies.budget import Claim
-from tunectl.studies.claimant import worker_of
-from tunectl.studies.directories import own_directory
 from tunectl.studies.heartbeat import beating
 from tunectl.studies.ranking import STATE_NAMES
 from tunectl.studies.storage import storage_errors
-from tunectl.studies.trial_info import describe_again, describe_trial
+from tunectl.studies.trial_info import describe_trial
 
 log = logging.getLogger(__name__)
-
-RECENT = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +89,11 @@ class Workplace:
 
         return resolve_device(self.device)
 
+    def stored(self, number: int) -> FrozenTrial:
+        """Return a trial as it is stored."""
+        with storage_errors(self.storage_url):
+            return self.study.get_trials(deepcopy=False)[number]
+
     def tell(self, event: Event) -> None:
         """Tell every observer; one that fails is logged, since it must not cost a trial."""
         for observer in self.observers:
@@ -124,7 +123,7 @@ def run_trial(place: Workplace, claim: Claim) -> TrialEnded:
     with beating(trial), _trial_log(directory) as trial_log:
         ending = _run(place, claim, trial_log)
         _store(place, claim, ending)
-    ended = describe_end(place.study, _frozen(place, trial.number), directory)
+    ended = describe_end(place.study, place.stored(trial.number), directory)
     place.tell(ended)
     if ending.stops_study:
         raise StudyStoppedError(
@@ -150,52 +149,9 @@ def fail_trial(place: Workplace, claim: Claim, reason: str) -> TrialEnded:
         ending = failed(ObjectiveError(reason))
         _write_to_log(trial_log, ending)
         _store(place, claim, ending)
-    ended = describe_end(place.study, _frozen(place, trial.number), directory)
+    ended = describe_end(place.study, place.stored(trial.number), directory)
     place.tell(ended)
     return ended
-
-
-def rewrite_stale_infos(place: Workplace) -> None:
-    """Make the last trials' `trial_info.yaml` true again where a worker died before writing it."""
-    finished = [one for one in place.study.get_trials(deepcopy=False) if one.state.is_finished()]
-    latest = sorted(finished, key=lambda one: one.datetime_complete or dt.datetime.min)
-    for trial in latest[-RECENT:]:
-        _rewrite_if_stale(place, trial)
-
-
-def tell_unheard_end(place: Workplace, number: int, pid: int) -> TrialEnded | None:
-    """Tell the observers of a trial whose worker died between storing its end and telling it.
-
-    Args:
-        place: The study and its surroundings.
-        number: The trial's number.
-        pid: The worker's process, on this machine.
-
-    Returns:
-        What they are told; None for a trial that has not ended, or that another worker has ended.
-    """
-    trial = _frozen(place, number)
-    directory = own_directory(place.study.study_name, trial, place.tree.project)
-    is_ours = worker_of(trial) == (platform.node(), pid)
-    if not trial.state.is_finished() or directory is None or not is_ours:
-        return None
-    _rewrite_if_stale(place, trial)
-    ended = describe_end(place.study, trial, directory)
-    place.tell(ended)
-    return ended
-
-
-def _rewrite_if_stale(place: Workplace, trial: FrozenTrial) -> None:
-    directory = own_directory(place.study.study_name, trial, place.tree.project)
-    if directory is None:
-        return
-    written = directory.read_info()
-    if written.get("state") not in (None, "running"):
-        return
-    with directory.locked() as free, disk_errors():
-        if free:  # else its worker is about to write it
-            directory.write_info(describe_again(trial, place.settings, written))
-            directory.tidy()
 
 
 def _run(place: Workplace, claim: Claim, trial_log: logging.Logger) -> Ending:
@@ -404,15 +360,10 @@ def _write_info(place: Workplace, number: int, directory: TrialDir) -> None:
     if not directory.is_there:
         return  # somebody deleted it, and what became of the trial is in the database
     info = describe_trial(
-        _frozen(place, number), place.settings, place.resolved_device, place.tree.project
+        place.stored(number), place.settings, place.resolved_device, place.tree.project
     )
     with disk_errors():
         directory.write_info(info)
-
-
-def _frozen(place: Workplace, number: int) -> FrozenTrial:
-    with storage_errors(place.storage_url):
-        return place.study.get_trials(deepcopy=False)[number]
 
 
 @contextmanager

@@ -253,7 +253,7 @@ class Claims:
 
     def _adopt(self, frozen: FrozenTrial, held: ExitStack) -> Claim:
         claim = self._take_over(frozen, held)
-        self._count_pause(claim.trial, claim.directory, claimed_since_s(frozen))
+        self._count_pause(claim.trial, claim.directory)
         return claim
 
     def _take_over(self, frozen: FrozenTrial, held: ExitStack) -> Claim:
@@ -263,25 +263,16 @@ class Claims:
             directory = self._make_directory(trial)
         self._hold(directory, held)
         directory.make_parts()
+        _count_spent(trial, directory.last_sign_s(), claimed_since_s(frozen))
         oom_killed = oom_killed_since(frozen)
         return Claim(trial=trial, directory=directory, adopted=True, oom_killed=oom_killed)
 
-    def _count_pause(self, trial: optuna.Trial, directory: TrialDir, since_s: float | None) -> None:
+    def _count_pause(self, trial: optuna.Trial, directory: TrialDir) -> None:
         """Add the time since the trial's last sign of life to that in which it did not run.
 
         Where there is none, it begins anew: all the time since its start is one pause.
-
-        Args:
-            trial: The trial, taken up.
-            directory: Its folder.
-            since_s: When it was claimed before.
         """
         last_s, paused_s = directory.last_sign_s(), 0.0
-        if last_s is not None and since_s is not None:
-            spent_s = trial.user_attrs.get(attributes.SPENT_S, 0.0) + max(0.0, last_s - since_s)
-            trial.set_user_attr(attributes.SPENT_S, round(spent_s, 3))
-        elif attributes.SPENT_S in trial.user_attrs:
-            trial.set_user_attr(attributes.SPENT_S, 0.0)
         if last_s is not None:
             paused_s = float(trial.user_attrs.get(attributes.PAUSED_S, 0.0))
         elif trial.datetime_start is not None:
@@ -315,3 +306,18 @@ class Claims:
 def _missing(trials: Sequence[FrozenTrial], until: int) -> int:
     finished = sum(trial.state in FINISHED for trial in trials)
     return max(0, until - finished)
+
+
+def _count_spent(trial: optuna.Trial, last_s: float | None, since_s: float | None) -> None:
+    """Add the time that a trial had with its last worker to that of those before.
+
+    Args:
+        trial: The trial, taken up.
+        last_s: When that worker last wrote something, None where nothing is left of it.
+        since_s: When it claimed the trial; both in seconds since 1970.
+    """
+    if last_s is not None and since_s is not None:
+        spent_s = trial.user_attrs.get(attributes.SPENT_S, 0.0) + max(0.0, last_s - since_s)
+        trial.set_user_attr(attributes.SPENT_S, round(spent_s, 3))
+    elif attributes.SPENT_S in trial.user_attrs:
+        trial.set_user_attr(attributes.SPENT_S, 0.0)
