@@ -22,8 +22,8 @@ import numpy as np
 import optuna
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, PercentilePruner
 
-from tunectl.config.schema import TrainingRun
 from tunectl.config.section import Scalar
+from tunectl.config.signal_run import TrainingRun
 from tunectl.search.pruners import PFLPruner
 
 HERE = Path(__file__).parent

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import settings
 
 from postgresql_server import Server, running_server
-from tunectl.config.schema import Settings, Surroundings, TrainingRun
+from tunectl.config.schema import Settings, Surroundings
 from tunectl.config.search_schema import Search
+from tunectl.config.signal_run import TrainingRun
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -15,7 +15,7 @@ import onnxruntime
 import pytest
 from cli_project import N_SAMPLES, N_TEST, SEARCH, TARGETS, Project, copy_of, mixed_project
 
-from tunectl.config.schema import DataSplit
+from tunectl.config.signal_run import DataSplit
 from tunectl.training.data import split_indices
 
 FILES = {

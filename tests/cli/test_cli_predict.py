@@ -12,7 +12,7 @@ import pytest
 from cli_project import N_SAMPLES, TARGETS, Project, mixed_project, small_project
 from optuna.trial import TrialState
 
-from tunectl.config.schema import DataSplit
+from tunectl.config.signal_run import DataSplit
 from tunectl.training.data import split_indices
 
 TEST_SPLIT = split_indices(N_SAMPLES, DataSplit()).test

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from tunectl.artifacts.study_dir import ProjectTree
-from tunectl.config.schema import Settings, Surroundings, TrainingRun
+from tunectl.config.run import Run
+from tunectl.config.schema import Settings, Surroundings
 from tunectl.config.search_schema import Direction, Search
+from tunectl.config.signal_run import TrainingRun
 from tunectl.errors import Problem
 from tunectl.objectives.base import Outcome, TrialContext
 from tunectl.running.coordinator import run_study
@@ -29,11 +31,11 @@ class Instant:
     metrics: Mapping[str, Direction] = {"val_mse": "minimize"}
     epoch_metrics = ("val_mse",)
 
-    def problems(self, run: TrainingRun, project: Path) -> list[Problem]:
+    def problems(self, run: Run, project: Path) -> list[Problem]:
         return []
 
     def run(self, context: TrialContext) -> Outcome:
-        value = context.config.training.learning_rate
+        value = context.config.run.as_kind(TrainingRun).training.learning_rate
         return Outcome(value=value, best_epoch=1, epochs=1, metrics={"val_mse": value})
 
 

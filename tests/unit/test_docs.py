@@ -18,8 +18,9 @@ from typer.main import get_command
 from tunectl.cli.app import app, hoist_globals
 from tunectl.config import fields
 from tunectl.config.load import load
-from tunectl.config.schema import Surroundings, TrainingRun
+from tunectl.config.schema import Surroundings
 from tunectl.config.search_schema import Search
+from tunectl.config.signal_run import TrainingRun
 from tunectl.errors import ConfigError
 from tunectl.reports.figures.names import KindName
 from tunectl.studies.records import one_or_list

@@ -156,7 +156,7 @@ def replay(
     config = read_own_config(directory)
     wanted = device or str(directory.read_info().get("device") or config.runtime.device)
     stop_at = stopping_epoch(frozen, directory)
-    with _epochs_shown(session, f"trial {n}", stop_at or config.training.epochs) as on_epoch:
+    with _epochs_shown(session, f"trial {n}", stop_at or config.run.epochs) as on_epoch:
         result = replay_trial(
             frozen, name, config, directory, store.project, wanted, stop_at, on_epoch
         )
@@ -194,7 +194,9 @@ def release(
 
 
 @contextmanager
-def _epochs_shown(session: Session, what: str, epochs: int) -> Iterator[Callable[[int], None]]:
+def _epochs_shown(
+    session: Session, what: str, epochs: int | None
+) -> Iterator[Callable[[int], None]]:
     """Show how many epochs are done, on a terminal only."""
     console = stderr()
     if session.quiet or not console.is_terminal or console.is_dumb_terminal:

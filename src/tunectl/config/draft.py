@@ -6,14 +6,16 @@ and `~` forgets whatever was written.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tunectl.config import fields
 from tunectl.config.layer import Layer, accept, entries, forget
+from tunectl.config.layout import Layout
 from tunectl.config.origin import Origin, problem_at
 from tunectl.config.overrides import Override
-from tunectl.config.schema import Surroundings, TrainingRun
+from tunectl.config.schema import Surroundings
 from tunectl.config.search_schema import Search
 from tunectl.config.section import Section
 from tunectl.config.space_source import DraftSpace, read_base, read_space
@@ -23,8 +25,13 @@ from tunectl.errors import Problem
 
 @dataclass(kw_only=True)
 class Draft:
-    """The configuration while it is being put together; later layers go before earlier ones."""
+    """The configuration while it is being put together; later layers go before earlier ones.
 
+    Args:
+        layout: Which keys there may be.
+    """
+
+    layout: Layout
     config: Layer = field(default_factory=Layer)
     study: Layer = field(default_factory=Layer)
     base: Layer = field(default_factory=Layer)
@@ -44,7 +51,7 @@ class Draft:
         merged: dict[str, Origin] = {}
         for layer in self.layers:
             for key in layer.origins:
-                info = fields.all_leaves().get(key)
+                info = self.layout.leaves.get(key)
                 if info is not None and not fields.is_open(info):
                     forget(merged, key)  # the items of a list that no longer counts
             merged.update(layer.origins)
@@ -56,7 +63,7 @@ class Draft:
 
     def take_params(self, document: Document, name: str) -> None:
         """Take `params.yaml`."""
-        self.params = self._accepted(document, name, TrainingRun)
+        self.params = self._accepted(document, name, self.layout.run)
 
     def take_optuna_params(self, document: Document, name: str) -> None:
         """Take `optuna_params.yaml`."""
@@ -67,15 +74,19 @@ class Draft:
         def place(path: tuple[str, ...]) -> Origin:
             return _place(document, name, path)
 
-        self.space, problems = read_space(document.values.get(fields.SPACE), place)
+        self.space, problems = read_space(document.values.get(fields.SPACE), self.layout, place)
         self.problems.extend(problems)
         values, place_nested, problems = read_base(document.values.get(fields.BASE), place)
         self.problems.extend(problems)
-        self.base, problems = accept(values, TrainingRun, place_nested, prefix=f"{fields.BASE}.")
+        self.base, problems = accept(
+            values, self.layout.run, self.layout, place_nested, prefix=f"{fields.BASE}."
+        )
         self.problems.extend(problems)
 
     def _accepted(self, document: Document, name: str, model: type[Section]) -> Layer:
-        layer, problems = accept(document.values, model, lambda path: _place(document, name, path))
+        layer, problems = accept(
+            document.values, model, self.layout, lambda path: _place(document, name, path)
+        )
         self.problems.extend([*document.problems, *problems])
         return layer
 
@@ -86,8 +97,8 @@ class Draft:
             self._apply_to_space(override)
         elif top == fields.BASE and override.kind != "sweep":
             self._apply_to_base(override)
-        elif fields.model_of(top) is None:
-            self._refuse(override, fields.unknown_at(override.parts))
+        elif self.layout.model_of(top) is None:
+            self._refuse(override, self.layout.unknown_at(override.parts))
         elif override.kind == "delete":
             self._delete(override, override.parts)
         elif override.kind == "sweep":
@@ -96,35 +107,41 @@ class Draft:
             self._set(override)
 
     def _set(self, override: Override) -> None:
-        model = fields.model_of(override.parts[0])
+        model = self.layout.model_of(override.parts[0])
         assert model is not None
-        info = fields.field_at(model, override.parts)
+        info = self.layout.field_at(override.parts)
         if override.value is None and info is not None and fields.holds_more(info):
             self._delete(override, override.parts)  # an empty section means the defaults
             return
         nested = _nested(override.parts, override.value)
-        layer, problems = accept(nested, model, lambda _: override.origin)
+        layer, problems = accept(nested, model, self.layout, lambda _: override.origin)
         self.problems.extend(problems)
         for parts, value in entries(layer.values, model):
             self.overrides.put(parts, value, override.origin)
             self.space.fix(".".join(parts))
 
     def _sweep(self, override: Override, key: str) -> None:
-        if key in fields.tunable():
+        if self.layout.tunable_at(key) is not None:
             self.overrides.remove(key.split("."))
             self.space.put(key, override.value, override.origin)
-        elif key in fields.all_leaves():
-            sections = ", ".join(dict.fromkeys(name.partition(".")[0] for name in fields.tunable()))
+        elif key in self.layout.leaves:
+            sections = ", ".join(
+                dict.fromkeys(name.partition(".")[0] for name in self.layout.tunable)
+            )
             self._refuse(override, f"cannot be searched; only values of {sections} can")
         else:
             is_space = override.parts[0] == fields.SPACE
-            unknown = fields.unknown_tunable(key) if is_space else fields.unknown_at(override.parts)
+            unknown = (
+                self.layout.unknown_tunable(key)
+                if is_space
+                else self.layout.unknown_at(override.parts)
+            )
             self._refuse(override, unknown)
 
     def _delete(self, override: Override, parts: tuple[str, ...]) -> None:
         key = ".".join(parts)
-        if not fields.is_known(parts):
-            self._refuse(override, fields.unknown_at(parts))
+        if self.layout.field_at(parts) is None:
+            self._refuse(override, self.layout.unknown_at(parts))
             return
         for layer in self.layers:
             layer.remove(parts)
@@ -133,13 +150,13 @@ class Draft:
                 self.space.fix(name)
 
     def _apply_to_space(self, override: Override) -> None:
-        key, rest = ".".join(override.parts[1:3]), override.parts[3:]
+        key, rest = self._searched(override.parts[1:])
         if override.kind == "delete":
             self._delete_from_space(override)
-        elif override.kind == "sweep" and not rest:
-            self._sweep(override, key)
-        elif key not in fields.tunable() and override.parts[1:]:
-            self._refuse(override, fields.unknown_tunable(key))
+        elif override.kind == "sweep" and (not rest or self.layout.is_open):
+            self._sweep(override, ".".join(override.parts[1:]))
+        elif self.layout.tunable_at(key) is None and override.parts[1:]:
+            self._refuse(override, self.layout.unknown_tunable(key))
         elif override.kind == "set" and rest:
             part = fields.SPEC_SYNONYMS.get(rest[0], rest[0])
             if part not in fields.SPEC_NAMES or len(rest) > 1:
@@ -151,19 +168,26 @@ class Draft:
         else:
             self._refuse(override, "a parameter's own values cannot be searched")
 
+    def _searched(self, parts: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+        """Split what stands below `params_to_tune` into a parameter's key and the rest."""
+        usual = min(2, len(parts))
+        lengths = (n for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in self.space.specs)
+        length = next(lengths, usual)
+        return ".".join(parts[:length]), tuple(parts[length:])
+
     def _put_specs(self, override: Override) -> None:
         """Take `params_to_tune.model.hidden={…}` or a mapping of several parameters."""
         nested = _nested(override.parts[1:], override.value)
-        drawn, problems = read_space(nested, lambda _: override.origin)
+        drawn, problems = read_space(nested, self.layout, lambda _: override.origin)
         self.problems.extend(problems)
         for key, spec in drawn.specs.items():
             self.overrides.remove(key.split("."))
             self.space.put(key, spec, override.origin)
 
     def _delete_from_space(self, override: Override) -> None:
-        key, rest = ".".join(override.parts[1:]), override.parts[3:]
-        if rest and rest[0] in self.space.specs.get(".".join(override.parts[1:3]), {}):
-            name = ".".join(override.parts[1:3])
+        key = ".".join(override.parts[1:])
+        name, rest = self._searched(override.parts[1:])
+        if rest and rest[0] in self.space.specs.get(name, {}):
             del self.space.specs[name][rest[0]]
             forget(self.space.origins, f"{fields.SPACE}.{name}.{rest[0]}")
             return
@@ -182,9 +206,9 @@ class Draft:
         values, place, problems = read_base(
             _nested(parts, override.value), lambda _: override.origin
         )
-        layer, more = accept(values, TrainingRun, place, prefix=f"{fields.BASE}.")
+        layer, more = accept(values, self.layout.run, self.layout, place, prefix=f"{fields.BASE}.")
         self.problems.extend([*problems, *more])
-        for path, value in entries(layer.values, TrainingRun):
+        for path, value in entries(layer.values, self.layout.run):
             self.base.put(path, value, override.origin)
 
     def _refuse(self, override: Override, message: str) -> None:

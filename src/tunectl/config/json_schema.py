@@ -13,7 +13,9 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from tunectl.config import fields
-from tunectl.config.schema import Surroundings, TrainingRun
+from tunectl.config.layout import Layout, layout_of
+from tunectl.config.runs import DEFAULT_OBJECTIVE
+from tunectl.config.schema import Surroundings
 from tunectl.config.search_schema import STUDY_NAME, Choice, FloatRange, IntRange, OneOrMany, Search
 from tunectl.config.section import Section
 
@@ -43,18 +45,22 @@ def schema_name(file: str) -> str:
     return f"{file.removesuffix('.yaml')}.schema.json"
 
 
-def render_schemas(names: Mapping[str, Collection[str]] | None = None) -> dict[str, Any]:
+def render_schemas(
+    names: Mapping[str, Collection[str]] | None = None, layout: Layout | None = None
+) -> dict[str, Any]:
     """Return the schema of each file, by the schema's own file name.
 
     Args:
         names: Dotted key of a value that is a name → the names that there are; for the samplers,
             pruners and objectives, which the configuration itself does not know.
+        layout: Which keys there may be, for the project's objective; that of the default one.
     """
     known = names or {}
+    keys = layout or layout_of(DEFAULT_OBJECTIVE)
     return {
         schema_name("config.yaml"): _document("config.yaml", Surroundings, known),
-        schema_name("params.yaml"): _document("params.yaml", TrainingRun, known),
-        schema_name("optuna_params.yaml"): _optuna_document(known),
+        schema_name("params.yaml"): _document("params.yaml", keys.run, known),
+        schema_name("optuna_params.yaml"): _optuna_document(known, keys),
     }
 
 
@@ -64,18 +70,18 @@ def _document(file: str, model: type[Section], names: Mapping[str, Collection[st
     return {"$schema": DIALECT, "title": f"tunectl: {file}", **body, "$defs": defs}
 
 
-def _optuna_document(names: Mapping[str, Collection[str]]) -> Any:
+def _optuna_document(names: Mapping[str, Collection[str]], layout: Layout) -> Any:
     document = _document("optuna_params.yaml", Search, names)
     document["description"] = "The study and its search space."
     defs, properties = document["$defs"], document["properties"]
-    run = _section(TrainingRun, "", defs, names)
+    run = _section(layout.run, "", defs, names)
     defs.update({f"{name.title()}Parameter": _spec(name) for name in _SPECS})
     defs["Wanted"] = {"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR, "minItems": 1}]}
-    defs["When"] = _when()
-    properties[fields.SPACE] = _space(defs)
+    defs["When"] = _when(layout)
+    properties[fields.SPACE] = _space(defs, layout)
     properties[fields.BASE] = {
         "description": "values for params.yaml to build on; where both have one, that one counts",
-        "anyOf": [_base(run["properties"]), _NULL],
+        "anyOf": [_base(run["properties"], layout), _NULL],
     }
     return document
 
@@ -113,7 +119,7 @@ def _section(
         "description": said,
         "type": "object",
         "properties": properties,
-        "additionalProperties": False,
+        "additionalProperties": model.model_config.get("extra") == "allow",
     }
 
 
@@ -150,11 +156,11 @@ def _tidy(schema: Mapping[str, Any]) -> dict[str, Any]:
 # -- the search space ----------------------------------------------------------------------------
 
 
-def _space(defs: dict[str, Any]) -> dict[str, Any]:
+def _space(defs: dict[str, Any], layout: Layout) -> dict[str, Any]:
     """Return `params_to_tune`: every value that can be searched, dotted or nested."""
     dotted: dict[str, Any] = {}
     nested: dict[str, Any] = {}
-    for key, info in fields.tunable().items():
+    for key, info in layout.tunable.items():
         if fields.base_type(info) not in (int, float, bool, str) and not _is_choice(info):
             continue  # a list cannot be proposed
         section, _, name = key.partition(".")
@@ -166,7 +172,10 @@ def _space(defs: dict[str, Any]) -> dict[str, Any]:
         name: {"anyOf": [_closed(parameters), _NULL]} for name, parameters in nested.items()
     }
     said = "what is searched, by key: model.hidden, or hidden below model"
-    return {"description": said, "anyOf": [_closed({**dotted, **sections}), _NULL]}
+    space = _closed({**dotted, **sections})
+    if layout.is_open:
+        space["additionalProperties"] = True
+    return {"description": said, "anyOf": [space, _NULL]}
 
 
 def _is_choice(info: FieldInfo) -> bool:
@@ -209,21 +218,27 @@ def _spec(kind: str) -> dict[str, Any]:
     return {**_closed(properties), "allOf": needed}
 
 
-def _when() -> dict[str, Any]:
+def _when(layout: Layout) -> dict[str, Any]:
     """Return conditions: parameters, dotted or nested, and the value or values that each has."""
     wanted = {"$ref": "#/$defs/Wanted"}
     nested: dict[str, dict[str, Any]] = {}
-    for key in fields.tunable():
+    for key in layout.tunable:
         section, _, name = key.partition(".")
         nested.setdefault(section, {})[name] = wanted
-    dotted = dict.fromkeys(fields.tunable(), wanted)
+    dotted = dict.fromkeys(layout.tunable, wanted)
     sections = {name: _closed(inner) for name, inner in nested.items()}
-    return {"anyOf": [_closed({**dotted, **sections}), _NULL]}
+    when = _closed({**dotted, **sections})
+    if layout.is_open:
+        when["additionalProperties"] = True
+    return {"anyOf": [when, _NULL]}
 
 
-def _base(run: Mapping[str, Any]) -> dict[str, Any]:
+def _base(run: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     """Return `base_params`: all that `params.yaml` may have, also dotted."""
-    return _closed({**run, **{key: _reference(key) for key in fields.tunable()}})
+    base = _closed({**run, **{key: _reference(key) for key in layout.tunable}})
+    if layout.is_open:
+        base["additionalProperties"] = True
+    return base
 
 
 def _place(section: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tunectl.config import fields
+from tunectl.config.layout import Layout
 from tunectl.config.origin import Origin, problem_at
 from tunectl.config.section import Section
 from tunectl.config.values import describe, shown
@@ -59,13 +60,19 @@ def forget(origins: dict[str, Origin], key: str) -> None:
 
 
 def accept(
-    values: Mapping[str, Any], model: type[Section], place: Place, *, prefix: str = ""
+    values: Mapping[str, Any],
+    model: type[Section],
+    layout: Layout,
+    place: Place,
+    *,
+    prefix: str = "",
 ) -> tuple[Layer, list[Problem]]:
     """Take what a source says of the sections of `model`.
 
     Args:
         values: Nested values, as read.
         model: The model of the whole source.
+        layout: All keys that there are.
         place: Where a path of the source was written.
         prefix: What stands before the keys in messages.
 
@@ -74,7 +81,7 @@ def accept(
     """
     layer = Layer()
     problems: list[Problem] = []
-    _accept(values, model, (), place, layer, problems)
+    _accept(values, _Source(model, layout, place), model, (), layer, problems)
     if prefix:
         problems = [replace(problem, key=f"{prefix}{problem.key}") for problem in problems]
     return layer, problems
@@ -85,29 +92,51 @@ def entries(
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yield path and value of everything in accepted values, free mappings key by key."""
     for name, value in values.items():
-        here, info = (*path, name), model.model_fields[name]
+        here, info = (*path, name), fields.child(model, name)
+        assert info is not None
         section = fields.section_type(info)
         if section is not None:
             yield from entries(value, section, here)
+        elif info is fields.ANYTHING:
+            yield from _inside(value, here)
         elif fields.is_open(info) and isinstance(value, Mapping) and value:
             yield from (((*here, inner), item) for inner, item in value.items())
         else:
             yield here, value
 
 
+def _inside(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield path and value of everything in a value of the user's own."""
+    if isinstance(value, Mapping) and value:
+        for name, item in value.items():
+            yield from _inside(item, (*path, name))
+    else:
+        yield path, value
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What is being accepted: its model, all keys that there are, and where a path was written."""
+
+    model: type[Section]
+    layout: Layout
+    place: Place
+
+
 def _accept(
     values: Mapping[str, Any],
+    source: _Source,
     model: type[Section],
     path: tuple[str, ...],
-    place: Place,
     layer: Layer,
     problems: list[Problem],
 ) -> None:
+    place = source.place
     for name, value in values.items():
         here = (*path, name)
-        info = model.model_fields.get(name)
+        info = None if _is_elsewhere(name, path, source) else fields.child(model, name)
         if info is None:
-            message = _unknown(name, path, model)
+            message = _unknown(name, path, model, source)
             problems.append(problem_at(place(here), message, ".".join(here)))
             continue
         section = fields.section_type(info)
@@ -118,7 +147,7 @@ def _accept(
             _mark(value, here, place, layer)
         elif isinstance(value, Mapping):
             layer.origins[".".join(here)] = place(here)
-            _accept(value, section, here, place, layer, problems)
+            _accept(value, source, section, here, layer, problems)
         else:
             names = ", ".join(section.model_fields)
             message = f"expected a section with keys of {names}, not {describe(value)}"
@@ -138,17 +167,21 @@ def _mark(value: Any, path: tuple[str, ...], place: Place, layer: Layer) -> None
         _mark(item, here, place, layer)
 
 
-def _unknown(name: str, path: tuple[str, ...], model: type[Section]) -> str:
+def _is_elsewhere(name: str, path: tuple[str, ...], source: _Source) -> bool:
+    """Whether a key cannot be one of the user's own: it is dotted, or has its place elsewhere."""
+    if path or name in source.model.model_fields:
+        return False
+    return "." in name or source.layout.file_of(name) is not None
+
+
+def _unknown(name: str, path: tuple[str, ...], model: type[Section], source: _Source) -> str:
+    layout = source.layout
     if not path and "." in name:
         return f"dotted keys are for {fields.SPACE}, {fields.BASE} and the command line; nest it"
-    home = fields.file_of(name) if not path else None
+    home = layout.file_of(name) if not path else None
     if home is not None:
         return f"{shown(name)} belongs into {home}"
-    elsewhere = [key for key in fields.all_leaves() if key.partition(".")[0] in _tops(model, path)]
+    whole = layout.model_of(path[0]) if path else model
+    tops = set(whole.model_fields) if whole is not None else set()
+    elsewhere = [key for key in layout.leaves if key.partition(".")[0] in tops]
     return fields.unknown(name, model.model_fields, elsewhere)
-
-
-def _tops(model: type[Section], path: tuple[str, ...]) -> set[str]:
-    """Return the top-level sections of the file that `path` stands in."""
-    whole = fields.model_of(path[0]) if path else model
-    return set(whole.model_fields) if whole is not None else set()

@@ -7,7 +7,7 @@ the file, the line and the key. This module does not know what any value is used
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,8 +19,11 @@ from tunectl.config import overrides as override_grammar
 from tunectl.config.draft import Draft
 from tunectl.config.interpolation import drop, leaves, merge, prune, resolve
 from tunectl.config.layer import forget
+from tunectl.config.layout import Layout, layout_of
 from tunectl.config.origin import DEFAULT, Origin, find_origin, problem_at
-from tunectl.config.schema import Settings, Surroundings, TrainingRun
+from tunectl.config.overrides import Override
+from tunectl.config.runs import DEFAULT_OBJECTIVE
+from tunectl.config.schema import Settings, Surroundings
 from tunectl.config.search_schema import Failures, Search, Study
 from tunectl.config.section import Section
 from tunectl.config.space_checks import (
@@ -91,24 +94,26 @@ def load(project: Path, *, files: Files | None = None, overrides: Sequence[str] 
         ConfigError: with every problem of all files and overrides.
     """
     files = files or Files()
-    draft = Draft()
-    take: Sequence[tuple[Path, Callable[[Document, str], None]]] = (
-        (files.config, draft.take_config),
-        (files.params, draft.take_params),
-        (files.optuna_params, draft.take_optuna_params),
-    )
-    for path, taking in take:
+    problems: list[Problem] = []
+    documents: list[tuple[Path, Document | None]] = []
+    for path in (files.config, files.params, files.optuna_params):
         try:
-            taking(_read(project, path), str(path))
+            documents.append((path, _read(project, path)))
         except ConfigError as error:
-            draft.problems.extend(error.problems)
-    parsed, problems = override_grammar.parse(overrides)
-    draft.problems.extend(problems)
+            documents.append((path, None))
+            problems.extend(error.problems)
+    parsed, flaws = override_grammar.parse(overrides)
+    objective = named_objective(documents[1][1], documents[2][1], parsed)
+    draft = Draft(layout=layout_of(objective), problems=[*problems, *flaws])
+    takers = (draft.take_config, draft.take_params, draft.take_optuna_params)
+    for (path, document), taking in zip(documents, takers, strict=True):
+        if document is not None:
+            taking(document, str(path))
     for override in parsed:
         draft.apply(override)
     checked = _Checked(draft)
     if draft.problems:
-        raise ConfigError(_in_order(draft.problems, [str(path) for path, _ in take]))
+        raise ConfigError(_in_order(draft.problems, [str(path) for path, _ in documents]))
     return Loaded(settings=checked.settings(), origins=_all_origins(draft, checked.settings()))
 
 
@@ -127,7 +132,7 @@ def load_surroundings(
     """
     if not explicit and not (project / config).exists():
         return Surroundings()
-    draft = Draft()
+    draft = Draft(layout=layout_of(DEFAULT_OBJECTIVE))
     draft.take_config(_read(project, config), str(config))
     checked = _Checked(draft)
     if draft.problems:
@@ -151,7 +156,7 @@ def read_study_name(project: Path, optuna_params: Path = Path("optuna_params.yam
         # It may refer to anything, so all of it is needed.
         loaded = load(project, files=Files(optuna_params=optuna_params))
         return loaded.settings.search.study.name
-    draft = Draft()
+    draft = Draft(layout=layout_of(DEFAULT_OBJECTIVE))
     kept = {"name": name} if isinstance(section, Mapping) and "name" in section else {}
     values = {"study": kept if isinstance(section, Mapping) else section}
     document = replace(document, values=values)
@@ -172,6 +177,7 @@ class _Checked:
 
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
+        self._layout = draft.layout
         self._origins = draft.origins
         tree = self._tree()
         outside = set(Surroundings.model_fields)
@@ -180,9 +186,9 @@ class _Checked:
             {key: tree[key] for key in outside}, outside, scope=" in this file"
         )
         rest = self._resolve({**tree, **surroundings}, set(tree) - outside)
-        run = {key: value for key, value in rest.items() if key in TrainingRun.model_fields}
+        run = self._of_the_run(rest)
         self._surroundings = self._validate(Surroundings, surroundings)
-        self._run = self._validate(TrainingRun, run)
+        self._run = self._validate(self._layout.run, run)
         self._study = self._validate(Study, rest.get("study", {}), "study")
         self._failures = self._validate(Failures, rest.get("failures", {}), "failures")
         self._specs = self._check_space(rest.get(fields.SPACE, {}), run)
@@ -204,7 +210,10 @@ class _Checked:
 
     def _tree(self) -> dict[str, Any]:
         """Return everything merged, interpolations not yet resolved."""
-        layers = [_defaults(), *(copy.deepcopy(layer.values) for layer in self._draft.layers)]
+        layers = [
+            _defaults(self._layout),
+            *(copy.deepcopy(layer.values) for layer in self._draft.layers),
+        ]
         space = {fields.SPACE: copy.deepcopy(self._draft.space.specs)}
         for layer in layers[1:]:
             self._report(prune(layer))
@@ -248,7 +257,7 @@ class _Checked:
         try:
             return model.model_validate(dict(values))
         except ValidationError as error:
-            for finding in findings(error, prefix):
+            for finding in findings(error, prefix, self._layout):
                 key = ".".join(part for part in (prefix, finding.key) if part)
                 self._add(key, finding.message)
             return None
@@ -258,20 +267,25 @@ class _Checked:
         left = self._draft.space.left
         whole = {
             key: spec
-            for key, spec in release(raw, left, run).items()
+            for key, spec in release(raw, left, run, self._layout).items()
             if not any(f"{name}.".startswith(f"{fields.SPACE}.{key}.") for name in broken)
         }
-        specs, found = check_specs(whole, run)
-        found += check_conditions(specs, set(raw))
+        specs, found = check_specs(whole, run, self._layout)
+        found += check_conditions(specs, set(raw), self._layout)
         for finding in found:
             self._add(finding.key, finding.message)
         return specs
 
     def _check_constraints(self, raw: Any) -> tuple[str, ...]:
-        found = check_constraints(raw)
+        found = check_constraints(raw, self._specs, self._layout)
         for finding in found:
             self._add(finding.key, finding.message)
         return () if found or raw is None else tuple(raw)
+
+    def _of_the_run(self, tree: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what belongs to the training run; where it is open, all that is nobody else's."""
+        others = (self._layout.known_tops | {fields.SPACE}) - set(self._layout.run.model_fields)
+        return {key: value for key, value in tree.items() if key not in others}
 
     def _report(self, failures: Iterable[tuple[tuple[str, ...], str]]) -> None:
         for path, message in failures:
@@ -282,13 +296,13 @@ class _Checked:
         self._draft.problems.append(problem_at(origin, message, key))
 
 
-def _defaults() -> dict[str, Any]:
+def _defaults(layout: Layout) -> dict[str, Any]:
     plain: dict[str, Any] = {
         "study": Study().model_dump(mode="json"),
         "failures": Failures().model_dump(mode="json"),
         "constraints": [],
     }
-    for model in (Surroundings, TrainingRun):
+    for model in (Surroundings, layout.run):
         plain.update(model().model_dump(mode="json"))
     return plain
 
@@ -296,12 +310,36 @@ def _defaults() -> dict[str, Any]:
 def _all_origins(draft: Draft, settings: Settings) -> dict[str, Origin]:
     """Return where every value that is there comes from, the defaults included."""
     written = draft.origins
-    keys = [key for key in fields.all_leaves() if key != fields.SPACE]
+    keys = [key for key in draft.layout.leaves if key != fields.SPACE]
+    keys.extend(key for key in written if key.partition(".")[0] not in draft.layout.known_tops)
     for name in ("sampler", "pruner"):
         component = getattr(settings.search.study, name)
         keys.extend(f"study.{name}.kwargs.{key}" for key in component.kwargs)
     keys.extend(f"{fields.SPACE}.{key}" for key in settings.search.params_to_tune)
     return {key: written.get(key, DEFAULT) for key in keys}
+
+
+def named_objective(
+    params: Document | None, search: Document | None, overrides: Sequence[Override]
+) -> object:
+    """Return what stands under `objective` where it counts: it decides which keys there may be.
+
+    Args:
+        params: `params.yaml`, None where it cannot be read.
+        search: `optuna_params.yaml`, likewise.
+        overrides: Of the command line, in order.
+    """
+    base = search.values.get(fields.BASE) if search else None
+    said: object = DEFAULT_OBJECTIVE
+    for values in (base, params.values if params else None):
+        if isinstance(values, Mapping) and values.get("objective") is not None:
+            said = values["objective"]
+    for override in overrides:
+        if override.parts == ("objective",):
+            said = override.value if override.kind == "set" else DEFAULT_OBJECTIVE
+        elif override.parts[0] == "objective":
+            said = {}
+    return said
 
 
 def _in_order(problems: Sequence[Problem], files: Sequence[str]) -> list[Problem]:

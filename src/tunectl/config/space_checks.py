@@ -6,7 +6,7 @@ This module knows the schema and Settings' values, not where they were written: 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from tunectl.config import fields
 from tunectl.config.constraints import parse_constraint
-from tunectl.config.schema import TrainingRun
+from tunectl.config.layout import Layout
 from tunectl.config.search_schema import Choice, FloatRange, IntRange, ParameterSpec
 from tunectl.config.section import Section
 from tunectl.config.values import describe
@@ -25,13 +25,14 @@ _SPEC: TypeAdapter[Spec] = TypeAdapter(ParameterSpec)
 
 
 def check_specs(
-    raw: Mapping[str, Mapping[str, Any]], run: Mapping[str, Any]
+    raw: Mapping[str, Mapping[str, Any]], run: Mapping[str, Any], layout: Layout
 ) -> tuple[dict[str, Spec], list[Finding]]:
     """Validate the parameters one by one, and what they may propose.
 
     Args:
         raw: Parameters as plain mappings, by dotted key of a tunable value.
         run: The merged values of the training run, by section.
+        layout: Which keys may be searched, and what they may hold.
 
     Returns:
         The valid parameters, and what is wrong with the others; keys start with `params_to_tune.`.
@@ -41,19 +42,21 @@ def check_specs(
     for key, plain in raw.items():
         prefix = f"{fields.SPACE}.{key}"
         try:
-            specs[key] = _SPEC.validate_python(_complete(key, plain))
+            specs[key] = _SPEC.validate_python(_complete(key, plain, layout))
         except ValidationError as error:
             found.extend(_placed(prefix, findings(error, prefix)))
             continue
-        found.extend(_placed(prefix, _misfits(key, specs[key], run)))
+        found.extend(_placed(prefix, _misfits(key, specs[key], run, layout)))
     return specs, found
 
 
-def check_constraints(raw: Any) -> list[Finding]:
+def check_constraints(raw: Any, searched: Collection[str], layout: Layout) -> list[Finding]:
     """Return what is wrong with the constraints; keys start with `constraints`.
 
     Args:
         raw: What stands under `constraints`, merged.
+        searched: Keys of the search space.
+        layout: Which keys there may be.
     """
     if raw is None:
         return []
@@ -61,23 +64,24 @@ def check_constraints(raw: Any) -> list[Finding]:
         return [Finding(key="constraints", message=f"expected a list, not {describe(raw)}")]
     found = []
     for index, text in enumerate(raw):
-        message = _constraint_flaw(text)
+        message = _constraint_flaw(text, searched, layout)
         if message is not None:
             found.append(Finding(key=f"constraints.{index}", message=message))
     return found
 
 
-def _constraint_flaw(text: Any) -> str | None:
+def _constraint_flaw(text: Any, searched: Collection[str], layout: Layout) -> str | None:
     if not isinstance(text, str):
         return f'expected text such as "model.hidden <= 64", not {describe(text)}'
     try:
         constraint = parse_constraint(text)
     except ValueError as error:
         return str(error)
-    numeric = [name for name, info in fields.tunable().items() if _is_number(info)]
+    numeric = [name for name, info in layout.tunable.items() if _is_number(info)]
+    numeric += [name for name in searched if name not in layout.tunable]
     for name in sorted(constraint.names):
         if name not in numeric:
-            return fields.unknown(name, numeric, fields.tunable())
+            return fields.unknown(name, numeric, layout.tunable)
     return None
 
 
@@ -91,15 +95,24 @@ def _placed(prefix: str, found: Iterator[Finding]) -> Iterator[Finding]:
         yield Finding(key=key, message=finding.message)
 
 
-def _complete(key: str, plain: Mapping[str, Any]) -> dict[str, Any]:
+def _complete(key: str, plain: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     """Return a parameter with its type and its conditions in full, as far as they can be told."""
     spec = dict(plain)
     if "type" not in spec and ("choices" in spec or "low" in spec or "high" in spec):
-        best = fields.spec_types(fields.tunable()[key])[0]
-        spec["type"] = "categorical" if "choices" in spec else best
+        spec["type"] = "categorical" if "choices" in spec else _likely_type(key, spec, layout)
     if isinstance(spec.get("when"), Mapping):
         spec["when"] = dict(_conditions(spec["when"])) or None
     return spec
+
+
+def _likely_type(key: str, spec: Mapping[str, Any], layout: Layout) -> str:
+    info = layout.tunable_at(key)
+    if info is fields.ANYTHING:
+        ends = (spec.get("low"), spec.get("high"))
+        whole = all(isinstance(end, int) for end in ends) and not spec.get("log")
+        return "int" if whole else "float"
+    assert info is not None
+    return fields.spec_types(info)[0]
 
 
 def _conditions(when: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -110,22 +123,24 @@ def _conditions(when: Mapping[str, Any], above: str = "") -> Iterator[tuple[str,
             yield f"{above}{name}", wanted
 
 
-def _misfits(key: str, spec: Spec, run: Mapping[str, Any]) -> Iterator[Finding]:
+def _misfits(key: str, spec: Spec, run: Mapping[str, Any], layout: Layout) -> Iterator[Finding]:
     """Yield what the parameter may propose and the field cannot take."""
-    allowed = fields.spec_types(fields.tunable()[key])
+    info = layout.tunable_at(key)
+    assert info is not None
+    allowed = fields.spec_types(info)
     if spec.type not in allowed:
-        message = f"{key} takes {_taken(key)}, so its type must be {' or '.join(allowed)}, not"
+        message = f"{key} takes {_taken(info)}, so its type must be {' or '.join(allowed)}, not"
         hint = "; on the command line int(interval(low,high))" if "int" in allowed else ""
         yield Finding(key="type", message=f"{message} {spec.type}{hint}")
         return
     for name, value in _extremes(spec):
-        for message in _refusals(key, value, run):
+        for message in _refusals(key, value, run, layout):
             yield Finding(key=name, message=message)
 
 
-def _taken(key: str) -> str:
+def _taken(info: FieldInfo) -> str:
     names: dict[object, str] = {int: "whole numbers", bool: "true or false", str: "text"}
-    return names.get(fields.base_type(fields.tunable()[key]), "certain values only")
+    return names.get(fields.base_type(info), "certain values only")
 
 
 def _extremes(spec: Spec) -> Iterator[tuple[str, Any]]:
@@ -136,31 +151,33 @@ def _extremes(spec: Spec) -> Iterator[tuple[str, Any]]:
         yield "high", spec.high
 
 
-def _refusals(key: str, value: Any, run: Mapping[str, Any]) -> Iterator[str]:
+def _refusals(key: str, value: Any, run: Mapping[str, Any], layout: Layout) -> Iterator[str]:
     """Yield why the section of `key` cannot take `value`, apart from what is wrong there anyway."""
+    if key not in layout.tunable:
+        return  # the user's own, which takes anything
     section, _, name = key.partition(".")
-    model = fields.section_type(TrainingRun.model_fields[section])
+    model = fields.section_type(layout.run.model_fields[section])
     assert model is not None
     base = run.get(section, {})
-    before = {finding.key for finding in _section_findings(model, base, section)}
-    for finding in _section_findings(model, {**base, name: value}, section):
+    before = {finding.key for finding in _section_findings(model, base, section, layout)}
+    for finding in _section_findings(model, {**base, name: value}, section, layout):
         own = finding.key == name or finding.key.startswith(f"{name}.")
         if own or (not finding.key and not before):
             yield finding.message
 
 
 def _section_findings(
-    model: type[Section], values: Mapping[str, Any], section: str
+    model: type[Section], values: Mapping[str, Any], section: str, layout: Layout
 ) -> list[Finding]:
     try:
         model.model_validate(dict(values))
     except ValidationError as error:
-        return list(findings(error, section))
+        return list(findings(error, section, layout))
     return []
 
 
 def release(
-    raw: dict[str, dict[str, Any]], left: set[str], run: Mapping[str, Any]
+    raw: dict[str, dict[str, Any]], left: set[str], run: Mapping[str, Any], layout: Layout
 ) -> dict[str, dict[str, Any]]:
     """Settle the conditions on parameters that an override has taken out of the space.
 
@@ -171,11 +188,12 @@ def release(
         raw: Parameters as plain mappings, by dotted key.
         left: Keys of the parameters taken out.
         run: The merged values of the training run, by section.
+        layout: Which keys may be searched.
 
     Returns:
         The parameters that stay.
     """
-    specs = {key: _complete(key, spec) for key, spec in raw.items()}
+    specs = {key: _complete(key, spec, layout) for key, spec in raw.items()}
     gone: set[str] = set()
     while True:
         never = {key for key, spec in specs.items() if _is_never(spec, left, gone, run)}
@@ -206,23 +224,25 @@ def _is_never(
 
 
 def _value_at(run: Mapping[str, Any], key: str) -> Any:
-    section, _, name = key.partition(".")
-    values = run.get(section)
-    return values.get(name) if isinstance(values, Mapping) else None
+    here: Any = run
+    for name in key.split("."):
+        here = here.get(name) if isinstance(here, Mapping) else None
+    return here
 
 
-def check_conditions(specs: Mapping[str, Spec], names: set[str]) -> list[Finding]:
+def check_conditions(specs: Mapping[str, Spec], names: set[str], layout: Layout) -> list[Finding]:
     """Check every `when`: its parents are tuned, its values can occur, and it is no circle.
 
     Args:
         specs: The valid parameters.
         names: Keys of all parameters, the invalid ones too.
+        layout: Which keys may be searched.
     """
     found: list[Finding] = []
     for key, spec in specs.items():
         for parent, wanted in (spec.when or {}).items():
             place = f"{fields.SPACE}.{key}.when"
-            message = _condition_flaw(parent, wanted, specs, names)
+            message = _condition_flaw(parent, wanted, specs, names, layout)
             if _leads_to(parent, key, specs):
                 message = f"goes in a circle, because {parent} depends on {key}"
             if message:
@@ -231,10 +251,10 @@ def check_conditions(specs: Mapping[str, Spec], names: set[str]) -> list[Finding
 
 
 def _condition_flaw(
-    parent: str, wanted: Any, specs: Mapping[str, Spec], names: set[str]
+    parent: str, wanted: Any, specs: Mapping[str, Spec], names: set[str], layout: Layout
 ) -> str | None:
     if parent not in names:
-        near = fields.nearest(parent, names) if parent not in fields.tunable() else None
+        near = fields.nearest(parent, names) if parent not in layout.tunable else None
         question = f"; did you mean {near}?" if near else ""
         return f"depends on {parent}, which is not in {fields.SPACE}{question}"
     if parent not in specs:

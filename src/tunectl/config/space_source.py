@@ -12,6 +12,7 @@ from typing import Any
 
 from tunectl.config import fields, overrides
 from tunectl.config.layer import Place, forget
+from tunectl.config.layout import Layout
 from tunectl.config.origin import Origin, find_origin, problem_at
 from tunectl.config.values import describe
 from tunectl.errors import Problem
@@ -59,11 +60,12 @@ class DraftSpace:
             forget(self.origins, f"{fields.SPACE}.{key}")
 
 
-def read_space(values: object, place: Place) -> tuple[DraftSpace, list[Problem]]:
+def read_space(values: object, layout: Layout, place: Place) -> tuple[DraftSpace, list[Problem]]:
     """Take what `params_to_tune` says.
 
     Args:
         values: A mapping of parameters, nested or dotted, or None.
+        layout: Which keys may be searched.
         place: Where a path that starts with `params_to_tune` was written.
     """
     space = DraftSpace()
@@ -74,10 +76,10 @@ def read_space(values: object, place: Place) -> tuple[DraftSpace, list[Problem]]
         message = f"expected a mapping of parameters, not {describe(values)}"
         return space, [problem_at(place(top), message, fields.SPACE)]
     problems: list[Problem] = []
-    for path, key, spec in _parameters(values, top):
+    for path, key, spec in _parameters(values, layout, top):
         full_key, origin = f"{fields.SPACE}.{key}", place(path)
-        if key not in fields.tunable():
-            problems.append(problem_at(origin, fields.unknown_tunable(key), full_key))
+        if layout.tunable_at(key) is None:
+            problems.append(problem_at(origin, layout.unknown_tunable(key), full_key))
         elif key in space.specs:
             first = find_origin(space.origins, full_key)
             problems.append(problem_at(origin, f"duplicate key, first given at {first}", full_key))
@@ -129,26 +131,26 @@ def _take_text(space: DraftSpace, key: str, text: str, origin: Origin) -> Iterat
 
 
 def _parameters(
-    values: Mapping[str, Any], path: tuple[str, ...]
+    values: Mapping[str, Any], layout: Layout, path: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], str, Any]]:
     """Yield path, dotted key and specification of each parameter; empty sections have none."""
-    sections = {key.partition(".")[0] for key in fields.tunable()}
+    sections = {key.partition(".")[0] for key in layout.tunable}
     for name, value in values.items():
         here = (*path, name)
         key = ".".join(here[1:])
-        if isinstance(value, Mapping) and value and not _is_spec(key, value):
-            yield from _parameters(value, here)
+        if isinstance(value, Mapping) and value and not _is_spec(key, layout, value):
+            yield from _parameters(value, layout, here)
         elif key not in sections or value:
             yield here, key, value
 
 
-def _is_spec(key: str, value: Mapping[str, Any]) -> bool:
+def _is_spec(key: str, layout: Layout, value: Mapping[str, Any]) -> bool:
     """Return whether a mapping is a parameter rather than a section of parameters.
 
     `model` has a field `type`, so a `type` that is a mapping is that field's parameter.
     """
     marks = ("type", "choices", *fields.SPEC_SYNONYMS, *fields.SPEC_SYNONYMS.values())
-    if key in fields.tunable():
+    if key in layout.tunable:
         return True
     return any(mark in value and not isinstance(value[mark], Mapping) for mark in marks)
 

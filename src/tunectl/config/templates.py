@@ -15,9 +15,10 @@ from pydantic.fields import FieldInfo
 
 from tunectl.config import fields
 from tunectl.config.json_schema import FOLDER, schema_name
-from tunectl.config.schema import N_TARGET_WEIGHTS, Surroundings, TrainingRun
+from tunectl.config.schema import Surroundings
 from tunectl.config.search_schema import OneOrMany, Search
 from tunectl.config.section import Section
+from tunectl.config.signal_run import N_TARGET_WEIGHTS, TrainingRun
 
 _WIDTH = 100
 _PLAIN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")

@@ -12,6 +12,8 @@ from typing import Any, get_args, get_origin
 from pydantic import ValidationError
 
 from tunectl.config import fields
+from tunectl.config.layout import Layout, layout_for
+from tunectl.config.runs import DEFAULT_OBJECTIVE, RUNS
 from tunectl.config.values import describe, number, shown
 
 _EXPECTED = {
@@ -45,13 +47,17 @@ class Finding:
     message: str
 
 
-def findings(error: ValidationError, prefix: str = "") -> Iterator[Finding]:
+def findings(
+    error: ValidationError, prefix: str = "", layout: Layout | None = None
+) -> Iterator[Finding]:
     """Yield what pydantic found, in sentences, one per key.
 
     Args:
         error: From validating a section or a parameter.
         prefix: Dotted key of what was validated, for looking up the field's documentation.
+        layout: Where to look it up; by default that of the default objective.
     """
+    known = layout or layout_for(RUNS[DEFAULT_OBJECTIVE])
     seen: set[str] = set()
     details: list[dict[str, Any]] = [
         dict(detail) for detail in error.errors(include_url=False, include_input=True)
@@ -63,7 +69,7 @@ def findings(error: ValidationError, prefix: str = "") -> Iterator[Finding]:
             continue
         seen.add(key)
         whole = ".".join(part for part in (prefix, key) if part)
-        yield Finding(key=key, message=_sentence(detail, whole))
+        yield Finding(key=key, message=_sentence(detail, whole, known))
 
 
 def _key_parts(loc: tuple[int | str, ...]) -> list[str]:
@@ -75,7 +81,7 @@ def _key_parts(loc: tuple[int | str, ...]) -> list[str]:
     return parts
 
 
-def _sentence(detail: dict[str, Any], key: str) -> str:
+def _sentence(detail: dict[str, Any], key: str, layout: Layout) -> str:
     kind = detail["type"]
     context = detail.get("ctx", {})
     value = detail["input"]
@@ -86,19 +92,19 @@ def _sentence(detail: dict[str, Any], key: str) -> str:
     if kind == "extra_forbidden":
         return f"unknown key {shown(str(detail['loc'][-1]))}"
     if kind in ("string_too_short", "too_short"):
-        return f"must not be empty{_meaning(key)}"
+        return f"must not be empty{_meaning(key, layout)}"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         given = value.get("type") if isinstance(value, dict) else value
         return f"type must be int, float or categorical, not {describe(given)}"
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     said = str(value) if kind in _LIMIT and is_number else describe(value)
-    wish = _wish(kind, context, key)
+    wish = _wish(kind, context, key, layout)
     # A list of the valid names need not be explained by the same list.
-    meaning = "" if kind == "literal_error" else _meaning(key)
+    meaning = "" if kind == "literal_error" else _meaning(key, layout)
     return f"{wish}, not {said}{meaning}"
 
 
-def _wish(kind: str, context: dict[str, Any], key: str) -> str:
+def _wish(kind: str, context: dict[str, Any], key: str, layout: Layout) -> str:
     if ".choices." in key:
         return "expected true, false, null, a finite number or text"
     if kind == "finite_number":
@@ -107,14 +113,14 @@ def _wish(kind: str, context: dict[str, Any], key: str) -> str:
         name, words = _LIMIT[kind]
         return f"must be {words} {number(context[name])}"
     if kind == "literal_error":
-        return f"must be {_alternatives(key, context)}"
+        return f"must be {_alternatives(key, context, layout)}"
     # A library update may bring kinds that this table does not have yet.
     expected = _EXPECTED.get(kind, "something else")
-    return f"expected {expected}{' or null' if fields.is_nullable(key) else ''}"
+    return f"expected {expected}{' or null' if layout.is_nullable(key) else ''}"
 
 
-def _alternatives(key: str, context: dict[str, Any]) -> str:
-    info = fields.leaf_at(key)
+def _alternatives(key: str, context: dict[str, Any], layout: Layout) -> str:
+    info = layout.leaf_at(key)
     if info is None:
         return str(context["expected"])
     annotation = info.annotation
@@ -124,6 +130,6 @@ def _alternatives(key: str, context: dict[str, Any]) -> str:
     return " or ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
-def _meaning(key: str) -> str:
-    info = fields.leaf_at(key)
+def _meaning(key: str, layout: Layout) -> str:
+    info = layout.leaf_at(key)
     return f" – {info.description}" if info is not None and info.description else ""

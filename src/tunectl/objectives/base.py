@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from tunectl.artifacts.trial_dir import TrialDir
-from tunectl.config.schema import Runtime, TrainingRun, TrialConfig
+from tunectl.config.run import Run
+from tunectl.config.schema import Runtime, TrialConfig
 from tunectl.config.search_schema import Direction
 from tunectl.errors import Problem
 
@@ -109,7 +110,7 @@ class Objective(Protocol):
     def epoch_metrics(self) -> Sequence[str]:
         """Those of the metrics that are reported every epoch; the first is the default."""
 
-    def problems(self, run: TrainingRun, project: Path) -> list[Problem]:
+    def problems(self, run: Run, project: Path) -> list[Problem]:
         """Look at the configuration and its data without training.
 
         Args:
@@ -190,13 +191,13 @@ class Rehearsable(Protocol):
     def size_keys(self) -> Sequence[str]:
         """Dotted keys of what decides how long a step takes and how much memory it needs."""
 
-    def misfits(self, run: TrainingRun, project: Path) -> list[Problem]:
+    def misfits(self, run: Run, project: Path) -> list[Problem]:
         """Return what would make a trial fail, as far as it shows without reading the data."""
 
-    def size(self, run: TrainingRun, project: Path) -> ModelSize:
+    def size(self, run: Run, project: Path) -> ModelSize:
         """Return how much a configuration without misfits asks of the machine."""
 
-    def rehearse(self, run: TrainingRun, runtime: Runtime, project: Path, device: str) -> Rehearsal:
+    def rehearse(self, run: Run, runtime: Runtime, project: Path, device: str) -> Rehearsal:
         """Take a few training steps and forget them; nothing is written.
 
         Args:
@@ -209,9 +210,7 @@ class Rehearsable(Protocol):
             ObjectiveError: memory ran out.
         """
 
-    def rate(
-        self, run: TrainingRun, runtime: Runtime, project: Path, device: str, seconds: float
-    ) -> float:
+    def rate(self, run: Run, runtime: Runtime, project: Path, device: str, seconds: float) -> float:
         """Train for a while and forget it; return the training steps per second.
 
         Args:

@@ -10,8 +10,10 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tunectl.config.schema import Runtime, TrainingRun
+from tunectl.config.run import Run
+from tunectl.config.schema import Runtime
 from tunectl.config.search_schema import Direction
+from tunectl.config.signal_run import TrainingRun
 from tunectl.errors import MemoryExhaustedError, Problem
 from tunectl.objectives.base import ModelSize, Outcome, Rehearsal, TrialContext
 from tunectl.objectives.costs import COSTS
@@ -33,7 +35,7 @@ class FlowCnn:
         """The validation metrics."""
         return tuple(DIRECTIONS)
 
-    def problems(self, run: TrainingRun, project: Path) -> list[Problem]:
+    def problems(self, run: Run, project: Path) -> list[Problem]:
         """Look at the configuration and its data without training.
 
         Args:
@@ -43,7 +45,7 @@ class FlowCnn:
         Returns:
             Everything that would make a trial fail; `file` is set only where it is a data file.
         """
-        return find_problems(run, project)
+        return find_problems(run.as_kind(TrainingRun), project)
 
     @property
     def size_keys(self) -> Sequence[str]:
@@ -57,36 +59,34 @@ class FlowCnn:
             "training.optimizer",
         )
 
-    def misfits(self, run: TrainingRun, project: Path) -> list[Problem]:
+    def misfits(self, run: Run, project: Path) -> list[Problem]:
         """Return what would make a trial fail, as far as it shows without reading the data."""
-        return find_problems(run, project, look_at_values=False)
+        return find_problems(run.as_kind(TrainingRun), project, look_at_values=False)
 
-    def size(self, run: TrainingRun, project: Path) -> ModelSize:
+    def size(self, run: Run, project: Path) -> ModelSize:
         """Return how much a configuration without misfits asks of the machine."""
         from tunectl.objectives.flow_cnn_rehearsal import measure_size
 
-        return measure_size(run, project)
+        return measure_size(run.as_kind(TrainingRun), project)
 
-    def rehearse(self, run: TrainingRun, runtime: Runtime, project: Path, device: str) -> Rehearsal:
+    def rehearse(self, run: Run, runtime: Runtime, project: Path, device: str) -> Rehearsal:
         """Take a few training steps and forget them; see `Rehearsable.rehearse`."""
         from tunectl.objectives.flow_cnn_rehearsal import rehearse
         from tunectl.training.device import release_memory
 
         try:
-            return rehearse(run, runtime, project, device)
+            return rehearse(run.as_kind(TrainingRun), runtime, project, device)
         except BaseException as error:
             _forget_frames(error)
             raise
         finally:
             release_memory()
 
-    def rate(
-        self, run: TrainingRun, runtime: Runtime, project: Path, device: str, seconds: float
-    ) -> float:
+    def rate(self, run: Run, runtime: Runtime, project: Path, device: str, seconds: float) -> float:
         """Return the training steps per second; see `Rehearsable.rate`."""
         from tunectl.objectives.flow_cnn_rehearsal import measure_rate
 
-        return measure_rate(run, runtime, project, device, seconds)
+        return measure_rate(run.as_kind(TrainingRun), runtime, project, device, seconds)
 
     def run(self, context: TrialContext) -> Outcome:
         """Run one trial to its end and leave its results in its directory.

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tunectl.config.schema import Runtime, TrainingRun
+from tunectl.config.schema import Runtime
+from tunectl.config.signal_run import TrainingRun
 from tunectl.errors import DataError
 from tunectl.objectives.base import ModelSize, Rehearsal
 from tunectl.objectives.exhaustion import memory_errors

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tunectl.config.schema import Training, TrainingRun
+from tunectl.config.signal_run import Training, TrainingRun
 from tunectl.errors import DataError
 from tunectl.training.architecture import Architecture, resolve_kind
 from tunectl.training.data import Split, load_dataset, split_indices

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from tunectl.artifacts import atomic
+from tunectl.config.signal_run import TrainingRun
 from tunectl.errors import DivergedError, ObjectiveError
 from tunectl.objectives.base import (
     Outcome,
@@ -71,9 +72,10 @@ class _Trial:
     def __init__(self, context: TrialContext, device: str) -> None:
         self.context = context
         self.directory = context.directory
-        config = self.config = context.config
-        self.data, self.split, self.architecture = prepare_data(config, context.project, device)
-        self.state: TrainingState = start_training(self.architecture, config.training, device)
+        self.config = context.config
+        run = self.signal_run = self.config.run.as_kind(TrainingRun)
+        self.data, self.split, self.architecture = prepare_data(run, context.project, device)
+        self.state: TrainingState = start_training(self.architecture, run.training, device)
         self.clock = CheckpointClock()
         self.plan = self._plan()
 
@@ -101,7 +103,7 @@ class _Trial:
         restored = restore_latest(folder, self.state)
         if restored is not None:
             self.context.log.info("goes on from %s", restored.name)
-        loss = make_loss(self.config.training, self.architecture.targets)
+        loss = make_loss(self.signal_run.training, self.architecture.targets)
         data, split, plan = self.data, self.split, self.plan
         check_stop()  # nothing was done since that checkpoint
         try:
@@ -114,7 +116,7 @@ class _Trial:
         return fitted
 
     def _plan(self) -> FitPlan:
-        training, study = self.config.training, self.config.study
+        training, study = self.signal_run.training, self.config.study
         return FitPlan(
             epochs=training.epochs,
             batch_size=training.batch_size,
@@ -138,7 +140,7 @@ class _Trial:
             "epoch %d: train_loss %.6g, %s %.6g", record.epoch, record.train_loss, metric, value
         )
         self.context.report(record.epoch, _finite(record.metrics))
-        if record.epoch < self.config.training.epochs and self.clock.is_due():
+        if record.epoch < self.signal_run.training.epochs and self.clock.is_due():
             self.clock.save(self.directory.checkpoints_dir, self.state)
 
     def _leave_histories(self) -> None:
@@ -155,7 +157,7 @@ class _Trial:
 
     def _evaluate(self, fitted: FitResult) -> Outcome:
         """Use the test split, for the only time, and write everything; metrics.json comes last."""
-        names = self.config.dataset.target_names
+        names = self.signal_run.dataset.target_names
         y_pred, y_true = self._predict_test(fitted)
         per_target = target_metrics(y_pred, y_true, names)
         test = {f"test_{name}": value for name, value in summarise(per_target).items()}
@@ -212,7 +214,7 @@ class _Trial:
 
     def _write_model(self, fitted: FitResult) -> None:
         """Write all that is needed to use the network elsewhere: plan, scaling and weights."""
-        dataset = self.config.dataset
+        dataset = self.signal_run.dataset
         plan = {
             **self.architecture.to_json(),
             "input_shape": list(self.data.input_shape),
@@ -248,7 +250,7 @@ class _Trial:
             from tunectl.objectives import figures  # Matplotlib, when there is something to draw
 
             figures.draw_predictions(
-                self.directory.plots_dir, y_pred, y_true, self.config.dataset.target_names
+                self.directory.plots_dir, y_pred, y_true, self.signal_run.dataset.target_names
             )
 
     @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 
+from tunectl.config.run import Run
 from tunectl.errors import ConfigError, Problem
 from tunectl.objectives.base import Objective
 
@@ -18,12 +19,13 @@ def _flow_cnn() -> Objective:
 OBJECTIVES: dict[str, Callable[[], Objective]] = {"flow_cnn": _flow_cnn}
 
 
-def find_objective(name: str) -> Objective:
-    """Return the objective of that name.
+def find_objective(run: Run) -> Objective:
+    """Return the objective that a run names.
 
     Raises:
         ConfigError: there is none; the message lists those there are.
     """
+    name = run.objective_name
     if name in OBJECTIVES:
         return OBJECTIVES[name]()
     near = difflib.get_close_matches(name, OBJECTIVES, n=1)

@@ -14,7 +14,8 @@ from typing import Literal
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
-from tunectl.config.fields import limits_of
+from tunectl.config.layout import Layout, layout_for
+from tunectl.config.schema import Settings
 
 NEAR = 0.05
 """Within so much of its range a value is near the end of it."""
@@ -50,7 +51,11 @@ class NearBound:
 
 
 def near_bounds(
-    leaders: Sequence[FrozenTrial], *, has_best: bool = True, widest: bool = True
+    leaders: Sequence[FrozenTrial],
+    *,
+    has_best: bool = True,
+    widest: bool = True,
+    layout: Layout | None = None,
 ) -> tuple[NearBound, ...]:
     """Return the parameters whose best values are within 5 % of an end of their range, by name.
 
@@ -62,10 +67,16 @@ def near_bounds(
         has_best: Whether the first of them is the best one: not so on a Pareto front.
         widest: Whether to leave out a bound beyond which the configuration allows nothing, such as
             a dropout rate of 0.
+        layout: What the configuration allows; None where that is not known.
     """
     names = sorted({name for trial in leaders for name in trial.params})
     found = (one for name in names for one in _look_at(name, leaders, has_best=has_best))
-    return tuple(one for one in found if not widest or _can_be_widened(one))
+    return tuple(one for one in found if not widest or _can_be_widened(one, layout))
+
+
+def layout_in(settings: Settings | None) -> Layout | None:
+    """Return what the configuration of a study allows."""
+    return layout_for(type(settings.run)) if settings is not None else None
 
 
 def _look_at(name: str, leaders: Sequence[FrozenTrial], *, has_best: bool) -> Iterator[NearBound]:
@@ -122,7 +133,9 @@ def _count(distribution: IntDistribution | FloatDistribution) -> float:
     return round((distribution.high - distribution.low) / distribution.step) + 1
 
 
-def _can_be_widened(found: NearBound) -> bool:
+def _can_be_widened(found: NearBound, layout: Layout | None) -> bool:
     """Whether the configuration allows values beyond a bound."""
-    least, most = limits_of(found.name)
+    if layout is None:
+        return True
+    least, most = layout.limits_of(found.name)
     return found.bound > least if found.side == "low" else found.bound < most

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import TrialConfig
+from tunectl.config.signal_run import TrainingRun
 from tunectl.errors import DataError
 from tunectl.training.data import Split, split_indices
 from tunectl.training.data_files import BLOCK_VALUES, DataFile, OpenDataset, as_floats, open_dataset
@@ -75,12 +76,15 @@ def look_at_data(
     Returns:
         None where the files are gone, or are not those of the training any more.
     """
-    if config.dataset.source == "demo" and not (project / "data" / "demo").is_dir():
+    run = config.run
+    if not isinstance(run, TrainingRun):
+        return None
+    if run.dataset.source == "demo" and not (project / "data" / "demo").is_dir():
         return None  # looking must not make them
-    opened = open_dataset(config.dataset, project)
+    opened = open_dataset(run.dataset, project)
     if opened.problems or opened.x is None or opened.t is None:
         return None
-    split = split_indices(opened.limit, config.data_split)
+    split = split_indices(opened.limit, run.data_split)
     try:
         y_true = np.load(directory.truth_file, allow_pickle=False)
         y_pred = np.load(directory.predictions_file, allow_pickle=False)

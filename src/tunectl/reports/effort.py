@@ -84,7 +84,7 @@ def planned_epochs(
     """
     complete = (attributes.epochs_of(one) for one in trials if one.state == TrialState.COMPLETE)
     longest = max(complete, default=0)
-    usual = settings.run.training.epochs if settings is not None else longest
+    usual = (settings.run.epochs or longest) if settings is not None else longest
 
     def planned(trial: FrozenTrial) -> int | None:
         own = trial.params.get(EPOCHS_KEY, usual)

@@ -17,7 +17,8 @@ from tunectl.artifacts.atomic import to_yaml
 from tunectl.artifacts.bundle import CARD, ONNX, PARAMS, WEIGHTS, write_bundle
 from tunectl.artifacts.study_dir import folder_name
 from tunectl.artifacts.trial_dir import TrialDir
-from tunectl.config.schema import Settings, TrainingRun, TrialConfig
+from tunectl.config.schema import Settings, TrialConfig
+from tunectl.config.signal_run import TrainingRun
 from tunectl.errors import ArtifactError, TrialNotFoundError
 from tunectl.reports.data_facts import DataFacts, look_at_data
 from tunectl.reports.model_card import CardFacts, write_model_card

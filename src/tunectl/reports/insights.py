@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 
 from tunectl.config.schema import Settings
 from tunectl.errors import StorageError
-from tunectl.reports.bounds import LEADERS, NearBound, near_bounds
+from tunectl.reports.bounds import LEADERS, NearBound, layout_in, near_bounds
 from tunectl.reports.effort import Effort, effort_of
 from tunectl.reports.history import HistoryPoint, history_of
 from tunectl.reports.importances import Importances, importances_of
@@ -64,7 +64,9 @@ def look_into(study: optuna.Study, project: Path, claims: Lock) -> Insights:
     return Insights(
         histories=[history_of(trials, way, metric) for metric, way in enumerate(directions)],
         importances=[importances_of(trials, way, metric) for metric, way in enumerate(directions)],
-        near_bounds=near_bounds(leaders_of(study), has_best=len(directions) == 1),
+        near_bounds=near_bounds(
+            leaders_of(study), has_best=len(directions) == 1, layout=layout_in(settings)
+        ),
         effort=effort_of(trials, settings),
         running=running,
         budget=settings.search.study.n_trials if settings is not None else None,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunectl.config.schema import TrialConfig
+from tunectl.config.signal_run import TrainingRun
 from tunectl.objectives.flow_cnn_summary import unit_of
 from tunectl.reports.data_facts import DataFacts
 from tunectl.reports.summary import TrialSummary
@@ -92,7 +93,8 @@ def _use(facts: CardFacts) -> list[str]:
 
 
 def _data(facts: CardFacts) -> list[str]:
-    dataset, shares = facts.config.dataset, facts.config.data_split
+    run = facts.config.run.as_kind(TrainingRun)
+    dataset, shares = run.dataset, run.data_split
     lines = ["## Data", ""]
     if facts.data is None:
         lines += [

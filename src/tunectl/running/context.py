@@ -106,7 +106,8 @@ class RunningTrial:
     def _check_time(self) -> None:
         if self._clock() < self._deadline:
             return
-        if max(self._epoch, self._reported_before) >= self.config.training.epochs:
+        epochs = self.config.run.epochs
+        if epochs is not None and max(self._epoch, self._reported_before) >= epochs:
             return  # trained to the end: what it reached is not thrown away
         where = f" after epoch {self._epoch}" if self._epoch else ""
         raise TrialTimedOut(f"{OVER_TIME} of {self.config.failures.trial_timeout:g} s{where}")

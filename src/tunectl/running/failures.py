@@ -82,7 +82,8 @@ def failed(error: BaseException) -> Ending:
 def can_run_halved(error: BaseException, config: TrialConfig) -> bool:
     """Whether a trial that has raised something is to run once more with half the memory."""
     wanted = config.failures.out_of_memory == "half_batch" and is_out_of_memory(error)
-    return wanted and config.batch_parts == 1 and config.training.batch_size >= HALVES
+    size = config.run.value("training.batch_size")
+    return wanted and config.batch_parts == 1 and isinstance(size, int) and size >= HALVES
 
 
 def halved(config: TrialConfig) -> TrialConfig:

@@ -56,7 +56,7 @@ def examine(settings: Settings, project: Path) -> Findings:
             study.sampler, study.seed, space, allow, n_objectives=len(study.metric)
         ),
         lambda: make_pruner(study.pruner, allow),
-        lambda: find_objective(settings.run.objective),
+        lambda: find_objective(settings.run),
     ):
         try:
             make()
@@ -71,7 +71,7 @@ def examine(settings: Settings, project: Path) -> Findings:
         warnings.append(Problem(key="params_to_tune", message=message))
     if any(problem.key == "objective" for problem in config):
         return Findings(config=config, data=(), warnings=warnings)
-    objective = find_objective(settings.run.objective)
+    objective = find_objective(settings.run)
     for problem, is_error in _examine_metrics(settings, objective):
         (config if is_error else warnings).append(problem)
     return Findings(
@@ -125,7 +125,7 @@ def furnish(
         study=study,
         settings=settings,
         tree=tree,
-        objective=find_objective(settings.run.objective),
+        objective=find_objective(settings.run),
         device=device or settings.surroundings.runtime.device,
         storage_url=url,
         observers=observers,
@@ -135,7 +135,7 @@ def furnish(
 
 def _weights_without_targets(settings: Settings) -> Iterator[Problem]:
     """Yield the loss weights that are searched although there is no such target."""
-    count = len(settings.run.dataset.target_names)
+    count = len(settings.run.target_names)
     for key in settings.search.params_to_tune:
         index = key.removeprefix("training.weight_target_")
         if index.isdecimal() and int(index) >= count:
@@ -152,7 +152,7 @@ def _examine_metrics(settings: Settings, objective: Objective) -> Iterator[tuple
             near = difflib.get_close_matches(metric, objective.metrics, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
             message = (
-                f"{settings.run.objective} has no metric {metric!r}; {hint}"
+                f"{settings.run.objective_name} has no metric {metric!r}; {hint}"
                 f"valid: {', '.join(sorted(objective.metrics))}"
             )
             yield Problem(key="study.metric", message=message), True

@@ -73,7 +73,7 @@ def make_plan(settings: Settings, project: Path) -> Plan:
     from tunectl.training.device import resolve_device
 
     device = resolve_device(settings.surroundings.runtime.device)
-    objective = find_objective(settings.run.objective)
+    objective = find_objective(settings.run)
     rehearsals = rehearse(settings, objective, project, device)
     warnings = [
         *find_warnings(settings, objective, project),
@@ -116,7 +116,7 @@ def _rarely_satisfied(settings: Settings) -> list[Problem]:
     """Return a warning if the constraints leave hardly anything of the space."""
     if not settings.search.constraints:
         return []
-    objective = find_objective(settings.run.objective)
+    objective = find_objective(settings.run)
     space = SearchSpace(settings.search.params_to_tune)
     drawn = sample(space, settings.search.study.seed, SAMPLES_FOR_CONSTRAINTS)
     kept = sum(satisfies(settings, configure_trial(settings, objective, 0, one)) for one in drawn)

@@ -77,7 +77,8 @@ def _wide_ranges(space: SearchSpace) -> Iterator[Problem]:
 
 def _large_rates(space: SearchSpace, settings: Settings) -> Iterator[Problem]:
     key = "training.learning_rate"
-    _, largest = bounds(space, key, settings.run.training.learning_rate)
+    usual = settings.run.value(key)
+    _, largest = bounds(space, key, usual if isinstance(usual, int | float) else 0.0)
     if largest > LARGE_RATE:
         message = f"up to {largest:g}; with more than {LARGE_RATE:g} most trainings diverge"
         yield Problem(key=_place(space, key), message=message)
@@ -113,7 +114,9 @@ def _never_pruned(space: SearchSpace, settings: Settings) -> Iterator[Problem]:
             "finished (n_startup_trials): no trial will be pruned"
         )
         yield Problem(key="study.n_trials", message=message)
-    fewest, most = bounds(space, "training.epochs", settings.run.training.epochs)
+    if settings.run.epochs is None:
+        return  # how many steps a trial reports is its own affair
+    fewest, most = bounds(space, "training.epochs", settings.run.epochs)
     for name in _WARM_UPS:
         warm_up = _argument(pruner, name, PRUNERS)
         if warm_up is None or warm_up < fewest or fewest < 2:
@@ -138,7 +141,7 @@ def _misfits(
             reasons = [(one.key, one.message) for one in findings(error)]
         else:
             runs = satisfies(settings, config)
-            problems = objective.misfits(config, project) if runs else []
+            problems = objective.misfits(config.run, project) if runs else []
             reasons = [(one.key, one.message) for one in problems]
         for reason in reasons:
             found.setdefault(reason, corner)

@@ -125,7 +125,7 @@ def estimate(settings: Settings, rehearsals: Rehearsals) -> Estimate | None:
     if not results:
         return None
     study, space = settings.search.study, SearchSpace(settings.search.params_to_tune)
-    fewest, most = bounds(space, "training.epochs", settings.run.training.epochs)
+    fewest, most = bounds(space, "training.epochs", settings.run.epochs or 1)
     n_trials = study.n_trials
     if study.sampler.name in VISITS_ALL:
         n_trials = int(min(n_trials, space.size()))
@@ -153,8 +153,8 @@ def _sized_corners(
     sized: list[tuple[TrialConfig, ModelSize]] = []
     for corner in corners(SearchSpace(settings.search.params_to_tune), objective.size_keys):
         config = configure_trial(settings, objective, 0, corner)
-        if satisfies(settings, config) and not objective.misfits(config, project):
-            sized.append((config, objective.size(config, project)))
+        if satisfies(settings, config) and not objective.misfits(config.run, project):
+            sized.append((config, objective.size(config.run, project)))
     return sized
 
 
@@ -182,7 +182,7 @@ def _try(
 ) -> Tried:
     runtime = settings.surroundings.runtime
     try:
-        result = objective.rehearse(config, runtime, project, device)
+        result = objective.rehearse(config.run, runtime, project, device)
     except ObjectiveError as error:
         return Tried(parameters=config.parameters, size=size, error=str(error))
     return Tried(parameters=config.parameters, size=size, result=result)

@@ -241,7 +241,7 @@ def replay_trial(
 def _run(again: ReplayedTrial, trial: FrozenTrial) -> tuple[str, Outcome | None]:
     """Run the objective; return how it ended, in words, and what it reached."""
     try:
-        outcome = find_objective(again.config.objective).run(again)
+        outcome = find_objective(again.config.run).run(again)
     except Exception as error:
         if again.stopped:
             return _end_of(trial), None

@@ -43,7 +43,7 @@ def staff(
     wanted = runtime.workers
     if wanted == "auto":
         most = most_workers(device, n_gpus=n_gpus, per_gpu=per_gpu)
-        objective = find_objective(settings.run.objective)
+        objective = find_objective(settings.run)
         wanted = best_number(settings, objective, tree, device, most, told)
         log.info("workers: %d", wanted)
     slots = make_slots(wanted, device, n_gpus=n_gpus, per_gpu=per_gpu)

@@ -26,7 +26,7 @@ def configure_trial(
         *sections, leaf = key.split(".")
         section = tree
         for name in sections:
-            section = section[name]
+            section = section.setdefault(name, {})
         section[leaf] = value
     metric, direction = epoch_metric(settings, objective)
     tree["study"] = {
@@ -55,9 +55,4 @@ def epoch_metric(settings: Settings, objective: Objective) -> tuple[str, Directi
 
 def values_of(config: TrialConfig) -> dict[str, Scalar]:
     """Return every single value of a trial's sections by its dotted key."""
-    flat: dict[str, Scalar] = {}
-    for section in ("dataset", "data_split", "model", "training"):
-        for name, value in getattr(config, section).model_dump().items():
-            if value is None or isinstance(value, bool | int | float | str):
-                flat[f"{section}.{name}"] = value
-    return flat
+    return config.run.values()

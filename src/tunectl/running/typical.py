@@ -30,8 +30,8 @@ def typical_config(settings: Settings, objective: Objective, project: Path) -> T
     sized: list[tuple[int, int, TrialConfig]] = []
     for parameters in sample(space, settings.search.study.seed, DRAWN):
         config = configure_trial(settings, objective, 0, parameters)
-        if satisfies(settings, config) and not objective.misfits(config, project):
-            size = objective.size(config, project)
+        if satisfies(settings, config) and not objective.misfits(config.run, project):
+            size = objective.size(config.run, project)
             work = size.n_parameters * size.batch_size * size.sample_values
             sized.append((work, len(sized), config))
     return sorted(sized)[len(sized) // 2][2] if sized else None

@@ -203,7 +203,7 @@ def _announce(place: Workplace, claim: Claim, config: TrialConfig) -> None:
         TrialStarted(
             number=claim.trial.number,
             parameters=config.parameters,
-            epochs=config.training.epochs,
+            epochs=config.run.epochs,
             adopted=claim.adopted,
             directory=claim.directory.path,
         )

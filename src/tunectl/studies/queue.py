@@ -17,6 +17,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 
 from tunectl.config import fields
 from tunectl.config.constraints import Constraint, parse_constraint
+from tunectl.config.layout import layout_for
 from tunectl.config.schema import Settings
 from tunectl.config.search_schema import Choice, IntRange, ParameterSpec
 from tunectl.config.section import Scalar
@@ -108,6 +109,7 @@ class _Judge:
     """Says what of a point does not fit the stored search space."""
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._space = SearchSpace(settings.search.params_to_tune)
         self._fixed = flat_values(settings)
         self._constraints = [parse_constraint(text) for text in settings.search.constraints]
@@ -149,7 +151,7 @@ class _Judge:
         return values, problems, warnings
 
     def _unknown(self, key: str) -> str:
-        if key in fields.tunable():
+        if key in layout_for(type(self._settings.run)).tunable:
             searched = ", ".join(self._space.order) or "nothing"
             return f"is not searched by this study; it searches {searched}"
         return fields.unknown(key, self._space.order)

@@ -98,7 +98,7 @@ def _stored(trial: FrozenTrial, settings: Settings) -> dict[str, Any]:
         "epochs": attributes.epochs_of(trial),
         "best_epoch": trial.user_attrs.get(attributes.BEST_EPOCH),
         "error": trial.user_attrs.get(attributes.ERROR),
-        "seed": trial.params.get("training.seed", settings.run.training.seed),
+        "seed": trial.params.get("training.seed", settings.run.seed),
         "study_seed": study.seed,
     }
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunectl.config.schema import Dataset
+from tunectl.config.signal_run import Dataset
 from tunectl.training.data_files import find_files
 
 BLOCK = 2**22
@@ -39,13 +39,15 @@ class DatasetFacts:
     changed_s: float
 
 
-def describe_dataset(dataset: Dataset, project: Path) -> DatasetFacts | None:
-    """Return what MLflow is told of a data set, None where its files cannot be read.
+def describe_dataset(dataset: object, project: Path) -> DatasetFacts | None:
+    """Return what MLflow is told of signals and targets, None where there are none to be read.
 
     Args:
-        dataset: What was selected.
+        dataset: The run's `dataset`.
         project: Absolute path of the project folder.
     """
+    if not isinstance(dataset, Dataset):
+        return None
     if dataset.source == "demo" and not (project / "data" / "demo").is_dir():
         return None  # it is made for training, not for telling of it
     files = find_files(dataset, project)

@@ -297,7 +297,7 @@ class Session:
             settings = stored_settings(self.mirror.study)
             if settings is not None:
                 project = self.mirror.tree.project
-                self._dataset = describe_dataset(settings.run.dataset, project)
+                self._dataset = describe_dataset(settings.run.value("dataset"), project)
             self._has_dataset = True
         if self._dataset is None or self._dataset.changed_s * 1000 > start_ms:
             return None

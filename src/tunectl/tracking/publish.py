@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import TrialConfig
+from tunectl.config.section import Section
 from tunectl.studies.directories import own_directory
 from tunectl.studies.ranking import directions_of, first_value, metrics_of
 from tunectl.tracking.mirror import Session
@@ -114,12 +115,14 @@ def _data(session: Session, best: FrozenTrial, config: TrialConfig | None) -> st
     if config is None or best.datetime_start is None:
         return None
     found = session.dataset_of(milliseconds(best.datetime_start))
-    if found is None and config.dataset.source != "demo":
+    run = config.run
+    if found is None and run.value("dataset.source") != "demo":
         return None
+    split = run.value("data_split")
     which = [
-        found.digest if found else config.dataset.source,
-        config.dataset.limit_samples,
-        config.data_split.model_dump(mode="json"),
+        found.digest if found else run.value("dataset.source"),
+        run.value("dataset.limit_samples"),
+        split.model_dump(mode="json") if isinstance(split, Section) else split,
     ]
     return hashlib.sha256(json.dumps(which).encode()).hexdigest()[:16]
 
@@ -138,7 +141,7 @@ def _candidate(
         direction=directions_of(study)[0],
         value=value,
         data=_data(session, best, config),
-        targets=as_text(config.dataset.target_names if config else []),
+        targets=as_text(config.run.target_names if config else []),
         run_id=run_id,
         parent_run_id=session.parent.run_id,
     )

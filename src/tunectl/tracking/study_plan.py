@@ -112,7 +112,8 @@ def plan_study(facts: StudyFacts, study_tags: Mapping[str, str], *, whole: bool)
 
 def run_name(study: optuna.Study, settings: Settings | None) -> str:
     """Return the name of a study's run: `training.run_name`, else that of the study."""
-    return (settings.run.training.run_name if settings else None) or study.study_name
+    named = settings.run.value("training.run_name") if settings else None
+    return str(named) if named else study.study_name
 
 
 def _status(facts: StudyFacts) -> Status:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunectl.config.schema import Dataset, DataSplit
+from tunectl.config.signal_run import Dataset, DataSplit
 from tunectl.errors import DataError, Problem
 from tunectl.training.data_files import (
     BLOCK_VALUES,

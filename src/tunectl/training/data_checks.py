@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunectl.config.schema import N_TARGET_WEIGHTS, TrainingRun
+from tunectl.config.signal_run import N_TARGET_WEIGHTS, TrainingRun
 from tunectl.errors import Problem
 from tunectl.training.architecture import MIN_LENGTH, narrowest_positions, resolve_kind
 from tunectl.training.data import downsample_problems, split_sizes

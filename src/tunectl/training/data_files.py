@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunectl.config.schema import Dataset
+from tunectl.config.signal_run import Dataset
 from tunectl.demo.dataset import ensure_dataset
 from tunectl.errors import Problem
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from tunectl.config.schema import Training
+from tunectl.config.signal_run import Training
 from tunectl.errors import ObjectiveError
 from tunectl.training.architecture import Architecture
 from tunectl.training.data import Indices, Split

@@ -9,8 +9,9 @@ from jsonschema import Draft202012Validator
 
 from tunectl.config import fields
 from tunectl.config.json_schema import DIALECT, FOLDER, render_schemas, schema_name
-from tunectl.config.schema import Surroundings, TrainingRun
+from tunectl.config.schema import Surroundings
 from tunectl.config.search_schema import Search
+from tunectl.config.signal_run import TrainingRun
 from tunectl.config.templates import render
 
 ROOT = Path(__file__).parents[3]

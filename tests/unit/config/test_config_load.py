@@ -15,6 +15,7 @@ from tunectl.config.load import (
     read_study_name,
 )
 from tunectl.config.schema import Paths, Storage, Surroundings
+from tunectl.config.signal_run import TrainingRun
 from tunectl.config.templates import render
 from tunectl.errors import ConfigError, Problem
 
@@ -50,7 +51,7 @@ def test_later_sources_go_before_earlier_ones_and_each_is_remembered(tmp_path: P
         "  training.seed: 2\n",
     )
 
-    training = loaded.settings.run.training
+    training = loaded.settings.run.as_kind(TrainingRun).training
     assert (training.epochs, training.seed, training.batch_size) == (4, 3, 2)
     assert training.learning_rate == 1e-3
     origins = {
@@ -70,8 +71,8 @@ def test_a_heading_with_nothing_under_it_means_the_defaults(tmp_path: Path) -> N
         optuna_params="study:\n  pruner:\nparams_to_tune:\nbase_params:\n",
     )
 
-    assert loaded.settings.run.training.epochs == 100
-    assert loaded.settings.run.model.hidden == 8
+    assert loaded.settings.run.as_kind(TrainingRun).training.epochs == 100
+    assert loaded.settings.run.as_kind(TrainingRun).model.hidden == 8
     assert loaded.settings.search.params_to_tune == {}
 
 
@@ -90,7 +91,7 @@ def test_interpolation_reaches_across_the_files(
     )
 
     assert loaded.settings.surroundings.paths.outputs_root == "optuna/out"
-    training = loaded.settings.run.training
+    training = loaded.settings.run.as_kind(TrainingRun).training
     assert (training.epochs, training.seed, training.batch_size) == (7, 7, 7)
     assert training.run_name == "me-${x}"
     assert loaded.settings.search.params_to_tune["model.hidden"].low == 7  # type: ignore[union-attr]
@@ -316,11 +317,11 @@ def test_every_section_can_be_overridden(tmp_path: Path) -> None:
     settings = loaded.settings
     assert settings.surroundings.paths.outputs_root == "elsewhere"
     assert settings.surroundings.plugins.allow == ("mine",)
-    assert settings.run.objective == "other"
-    assert (settings.run.training.epochs, settings.run.training.seed) == (3, 4)
+    assert settings.run.objective_name == "other"
+    assert (settings.run.epochs, settings.run.seed) == (3, 4)
     assert settings.search.study.n_trials == 7
-    assert settings.run.model.hidden == 16
-    assert settings.run.dataset.drop_channels == (0,)
+    assert settings.run.as_kind(TrainingRun).model.hidden == 16
+    assert settings.run.as_kind(TrainingRun).dataset.drop_channels == (0,)
 
 
 @pytest.mark.parametrize("override", ["~training.epochs", "~training", "training=null"])
@@ -332,7 +333,7 @@ def test_deleting_goes_back_to_the_default(tmp_path: Path, override: str) -> Non
         optuna_params="base_params: {training.epochs: 4}\n",
     )
 
-    assert loaded.settings.run.training.epochs == 100
+    assert loaded.settings.run.as_kind(TrainingRun).training.epochs == 100
     assert str(loaded.origins["training.epochs"]) == "default"
 
 
@@ -478,7 +479,7 @@ def test_no_content_of_a_file_makes_the_program_fall_over(
     except ConfigError as error:
         assert all(problem.file == name for problem in error.problems if problem.file)
     else:
-        assert loaded.settings.run.training.epochs >= 1
+        assert loaded.settings.run.as_kind(TrainingRun).training.epochs >= 1
 
 
 @pytest.mark.parametrize("written", ["0", "-1", "true", "many", "1.5", "[]"])

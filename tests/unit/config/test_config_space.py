@@ -7,6 +7,7 @@ import pytest
 
 from tunectl.config.load import Loaded, load
 from tunectl.config.search_schema import Choice, FloatRange, IntRange
+from tunectl.config.signal_run import TrainingRun
 from tunectl.config.templates import SEED_SPACE, render
 from tunectl.errors import ConfigError, Problem
 
@@ -217,7 +218,7 @@ def test_a_value_takes_a_parameter_out_of_the_space(tmp_path: Path) -> None:
     loaded = _load(tmp_path, SEED, "training.epochs=7")
 
     assert "training.epochs" not in loaded.settings.search.params_to_tune
-    assert loaded.settings.run.training.epochs == 7
+    assert loaded.settings.run.as_kind(TrainingRun).training.epochs == 7
     assert "params_to_tune.training.epochs" not in loaded.origins
 
 

@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from tunectl.config.load import load
-from tunectl.config.schema import Surroundings, TrainingRun
+from tunectl.config.schema import Surroundings
 from tunectl.config.search_schema import Study
+from tunectl.config.signal_run import TrainingRun
 from tunectl.config.templates import SEED_SPACE, render
 
 ROOT = Path(__file__).parents[3]

@@ -18,6 +18,7 @@ import torch
 
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import TrialConfig
+from tunectl.config.signal_run import TrainingRun
 from tunectl.errors import DataError, DeviceError, DivergedError, MemoryExhaustedError
 from tunectl.objectives import figures, flow_cnn_trial
 from tunectl.objectives.base import (
@@ -215,7 +216,7 @@ def test_predictions_and_truth_are_the_test_split_in_own_units(
     y_pred, y_true = (
         np.load(file) for file in (context.directory.predictions_file, context.directory.truth_file)
     )
-    test = split_indices(40, context.config.data_split).test
+    test = split_indices(40, context.config.run.as_kind(TrainingRun).data_split).test
     np.testing.assert_array_equal(y_true, np.load(project / "t.npy")[test].astype(np.float32))
     assert y_pred.shape == y_true.shape == (6, 3)
     assert np.mean((y_pred - y_true) ** 2) == pytest.approx(outcome.metrics["test_mse"], rel=1e-5)
@@ -240,7 +241,7 @@ def test_the_directory_is_enough_to_predict_again(
     model.load_state_dict(torch.load(context.directory.weights_file, weights_only=True))
     x = np.load(project / "x.npy").astype(np.float32)
     kept = [c for c in range(x.shape[1]) if c not in plan["drop_channels"]]
-    x = x[split_indices(40, context.config.data_split).test][:, kept]
+    x = x[split_indices(40, context.config.run.as_kind(TrainingRun).data_split).test][:, kept]
     x = x.reshape(len(x), len(kept), -1, plan["downsample_factor"]).mean(axis=3)
     inputs = Scaler.from_json(scaling["inputs"])
     x = (x - np.array(inputs.mean)[:, None]) / np.array(inputs.scale)[:, None]
@@ -452,7 +453,7 @@ def test_a_device_that_is_not_there(project: Path) -> None:
 
 
 def test_problems_are_those_of_configuration_and_data(project: Path) -> None:
-    run = _context(project).config
+    run = _context(project).config.run
     assert FlowCnn().problems(run, project) == []
     (project / "t.npy").unlink()
     assert [problem.key for problem in FlowCnn().problems(run, project)] == ["dataset.t_path"]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from tunectl.config.schema import Runtime, TrainingRun
+from tunectl.config.schema import Runtime
+from tunectl.config.signal_run import TrainingRun
 from tunectl.errors import DataError, ObjectiveError
 from tunectl.objectives import flow_cnn_rehearsal
 from tunectl.objectives.base import Rehearsable, Rehearsal

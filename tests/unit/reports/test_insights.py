@@ -19,7 +19,9 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState
 
-from tunectl.config.schema import Settings, TrainingRun
+from tunectl.config.layout import layout_of
+from tunectl.config.schema import Settings
+from tunectl.config.signal_run import TrainingRun
 from tunectl.reports.bounds import near_bounds, near_side
 from tunectl.reports.effort import effort_of
 from tunectl.reports.history import history_of
@@ -87,7 +89,7 @@ def test_a_bound_beyond_which_nothing_is_valid_is_no_reason_to_warn() -> None:
     space = {"model.dropout_rate": FloatDistribution(0.0, 0.5), "a.b": FloatDistribution(0.0, 0.5)}
     best = trial_of(1.0, {"model.dropout_rate": 0.0, "a.b": 0.0}, space)
 
-    assert [one.name for one in near_bounds([best])] == ["a.b"]
+    assert [one.name for one in near_bounds([best], layout=layout_of("flow_cnn"))] == ["a.b"]
     assert [one.name for one in near_bounds([best], widest=False)] == ["a.b", "model.dropout_rate"]
 
 

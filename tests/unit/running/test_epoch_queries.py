@@ -15,7 +15,8 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
 from tunectl.artifacts.trial_dir import TrialDir
-from tunectl.config.schema import Settings, TrainingRun
+from tunectl.config.schema import Settings
+from tunectl.config.signal_run import TrainingRun
 from tunectl.objectives.flow_cnn import FlowCnn
 from tunectl.running.context import RunningTrial
 from tunectl.running.trial_config import configure_trial

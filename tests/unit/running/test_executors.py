@@ -12,8 +12,9 @@ import optuna
 import pytest
 
 from tunectl.artifacts.study_dir import ProjectTree
-from tunectl.config.schema import Settings, Surroundings, TrainingRun
+from tunectl.config.schema import Settings, Surroundings
 from tunectl.config.search_schema import Search
+from tunectl.config.signal_run import TrainingRun
 from tunectl.errors import NoTrialSucceededError, StorageError
 from tunectl.running.coordinator import RunReport, run_study
 from tunectl.running.events import (

@@ -12,8 +12,10 @@ import pytest
 import yaml
 
 from tunectl.artifacts.study_dir import ProjectTree
-from tunectl.config.schema import Settings, Surroundings, TrainingRun
+from tunectl.config.run import Run
+from tunectl.config.schema import Settings, Surroundings
 from tunectl.config.search_schema import Direction, Search
+from tunectl.config.signal_run import TrainingRun
 from tunectl.errors import MemoryExhaustedError, NoTrialSucceededError, Problem, StudyStoppedError
 from tunectl.objectives.base import Outcome, TrialContext
 from tunectl.running.coordinator import RunReport, run_study
@@ -41,7 +43,7 @@ class Scripted:
     def __init__(self, body: Body) -> None:
         self._body = body
 
-    def problems(self, run: TrainingRun, project: Path) -> list[Problem]:
+    def problems(self, run: Run, project: Path) -> list[Problem]:
         return []
 
     def run(self, context: TrialContext) -> Outcome:

@@ -14,8 +14,10 @@ import yaml
 from optuna.trial import TrialState
 
 from tunectl.artifacts.study_dir import ProjectTree
-from tunectl.config.schema import Settings, Surroundings, TrainingRun
+from tunectl.config.run import Run as TrialRun
+from tunectl.config.schema import Settings, Surroundings
 from tunectl.config.search_schema import Direction, Search
+from tunectl.config.signal_run import TrainingRun
 from tunectl.errors import NoTrialSucceededError, Problem, StorageError
 from tunectl.objectives.base import Outcome, TrialContext
 from tunectl.running.coordinator import RunReport, run_study
@@ -31,6 +33,11 @@ Make = Callable[..., Settings]
 Body = Callable[[TrialContext], float]
 
 
+def run_of(context: TrialContext) -> TrainingRun:
+    """Return what the trial does."""
+    return context.config.run.as_kind(TrainingRun)
+
+
 class Quick:
     """An objective that does what a test says, three epochs of it.
 
@@ -44,7 +51,7 @@ class Quick:
     def __init__(self, body: Body) -> None:
         self._body = body
 
-    def problems(self, run: TrainingRun, project: Path) -> list[Problem]:
+    def problems(self, run: TrialRun, project: Path) -> list[Problem]:
         return []
 
     def run(self, context: TrialContext) -> Outcome:
@@ -52,7 +59,7 @@ class Quick:
         for epoch in (1, 2, 3):
             value = self._body(context)
             context.report(epoch, {"val_mse": value})
-        size = 10.0 * context.config.model.hidden
+        size = 10.0 * run_of(context).model.hidden
         metrics = {"val_mse": value, "size": size}
         return Outcome(value=value, best_epoch=3, epochs=3, metrics=metrics)
 
@@ -94,7 +101,7 @@ def run(tmp_path: Path, make_settings: Make) -> Run:
 
 
 def good(context: TrialContext) -> float:
-    return context.config.training.learning_rate
+    return run_of(context).training.learning_rate
 
 
 def failing(context: TrialContext) -> float:
@@ -293,7 +300,7 @@ def test_what_breaks_a_constraint_is_told_to_the_sampler_and_not_trained(
 
     def body(context: TrialContext) -> float:
         trained.append(context.config.number)
-        assert context.config.model.hidden * context.config.training.batch_size <= 80
+        assert run_of(context).model.hidden * run_of(context).training.batch_size <= 80
         return good(context)
 
     settings = make_settings(
@@ -356,7 +363,7 @@ def test_an_interrupted_trial_goes_on_as_it_was_configured_not_as_the_files_say_
     seen = []
 
     def body(context: TrialContext) -> float:
-        seen.append(context.config.training.epochs)
+        seen.append(run_of(context).training.epochs)
         return good(context)
 
     run.go(body, n_trials=2)

@@ -11,7 +11,8 @@ import optuna
 import pytest
 
 from tunectl.artifacts.trial_dir import TrialDir
-from tunectl.config.schema import Settings, TrainingRun
+from tunectl.config.schema import Settings
+from tunectl.config.signal_run import TrainingRun
 from tunectl.errors import DivergedError, ObjectiveError
 from tunectl.objectives.base import TrialInterrupted, TrialTimedOut
 from tunectl.objectives.flow_cnn import FlowCnn

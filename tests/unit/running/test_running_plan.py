@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from tunectl.config.schema import Runtime, Settings, TrainingRun
+from tunectl.config.schema import Runtime, Settings
 from tunectl.config.search_schema import Direction
+from tunectl.config.signal_run import TrainingRun
 from tunectl.errors import DeviceError, ObjectiveError, Problem
 from tunectl.objectives import registry
 from tunectl.objectives.base import ModelSize, Outcome, Rehearsal, TrialContext

@@ -11,8 +11,10 @@ import pytest
 from optuna.trial import TrialState
 
 from tunectl.artifacts.study_dir import ProjectTree
-from tunectl.config.schema import Settings, TrainingRun
+from tunectl.config.run import Run
+from tunectl.config.schema import Settings
 from tunectl.config.search_schema import Component, Direction, Search
+from tunectl.config.signal_run import TrainingRun
 from tunectl.errors import ConfigError, Problem
 from tunectl.objectives.base import Outcome, TrialContext
 from tunectl.running.coordinator import run_study
@@ -227,11 +229,12 @@ class Quick:
     metrics: Mapping[str, Direction] = {"val_mse": "minimize"}
     epoch_metrics = ("val_mse",)
 
-    def problems(self, run: TrainingRun, project: Path) -> list[Problem]:
+    def problems(self, run: Run, project: Path) -> list[Problem]:
         return []
 
     def run(self, context: TrialContext) -> Outcome:
-        value = context.config.model.dropout_rate + context.config.model.hidden
+        model = context.config.run.as_kind(TrainingRun).model
+        value = model.dropout_rate + model.hidden
         context.report(1, {"val_mse": value})
         return Outcome(value=value, best_epoch=1, epochs=1, metrics={"val_mse": value})
 

@@ -9,7 +9,8 @@ from typing import Any
 import optuna
 import pytest
 
-from tunectl.config.schema import Settings, TrainingRun
+from tunectl.config.schema import Settings
+from tunectl.config.signal_run import TrainingRun
 from tunectl.errors import SpaceMismatchError
 from tunectl.running.opening import open_study
 from tunectl.search.space import SearchSpace

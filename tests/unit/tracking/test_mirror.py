@@ -14,7 +14,8 @@ import pytest
 from optuna.trial import FrozenTrial, Trial
 
 from tunectl.artifacts.study_dir import ProjectTree
-from tunectl.config.schema import Mlflow, Settings, Surroundings, Training, TrainingRun
+from tunectl.config.schema import Mlflow, Settings, Surroundings
+from tunectl.config.signal_run import Training, TrainingRun
 from tunectl.errors import TrackingError
 from tunectl.running.executors.channel import pair
 from tunectl.studies.lifecycle import store_settings

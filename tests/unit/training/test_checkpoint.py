@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tunectl.config.schema import DataSplit, Training
+from tunectl.config.signal_run import DataSplit, Training
 from tunectl.training.architecture import Architecture
 from tunectl.training.checkpoint import CheckpointClock, restore_latest, save_checkpoint
 from tunectl.training.data import Samples, split_indices

@@ -15,7 +15,7 @@ from tunectl.training import optimizers
 LOOK = """
 import sys
 import torch
-from tunectl.config.schema import Training
+from tunectl.config.signal_run import Training
 from tunectl.training.loop import make_optimizer
 for name in ("adam", "adamw", "sgd"):
     model = torch.nn.Linear(3, 2)

@@ -15,6 +15,7 @@ import torch
 
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import TrialConfig
+from tunectl.config.signal_run import TrainingRun
 from tunectl.errors import ArtifactError
 from tunectl.objectives.flow_cnn import FlowCnn
 from tunectl.training.data import split_indices
@@ -66,7 +67,9 @@ def trained(folder: Path, ndim: int = 3, **changes: Mapping[str, Any]) -> Contex
 def recorded_test_samples(context: Context) -> torch.Tensor:
     """Return the test split as it stands in the user's file, all channels."""
     x = np.load(context.project / "x.npy")
-    return torch.from_numpy(x[split_indices(len(x), context.config.data_split).test])
+    return torch.from_numpy(
+        x[split_indices(len(x), context.config.run.as_kind(TrainingRun).data_split).test]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +101,7 @@ def test_recorded_signals_give_the_predictions_of_the_trial(
 
     expected = np.load(context.directory.predictions_file)
     # Restored targets are around 100,000: a millionth of them is less than 1e-5 of their spread.
-    restored = context.config.training.normalize_targets
+    restored = context.config.run.as_kind(TrainingRun).training.normalize_targets
     np.testing.assert_allclose(predicted, expected, rtol=1e-6 if restored else 1e-5)
     assert predicted.dtype == np.float32
     assert packaged.target_names == tuple(TARGETS)

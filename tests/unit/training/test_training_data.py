@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tunectl.config.schema import Dataset, DataSplit
+from tunectl.config.signal_run import Dataset, DataSplit
 from tunectl.errors import DataError
 from tunectl.training import data, data_files
 from tunectl.training.data import Scaler, load_dataset, split_indices, split_sizes

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tunectl.config.schema import TrainingRun
+from tunectl.config.signal_run import TrainingRun
 from tunectl.errors import Problem
 from tunectl.training.data_checks import find_problems
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tunectl.config.schema import DataSplit, Training
+from tunectl.config.signal_run import DataSplit, Training
 from tunectl.errors import DivergedError, ObjectiveError
 from tunectl.training.architecture import Architecture
 from tunectl.training.data import Samples, Split, split_indices

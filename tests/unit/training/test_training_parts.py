@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from tunectl.config.schema import DataSplit, Training
+from tunectl.config.signal_run import DataSplit, Training
 from tunectl.training.architecture import Architecture
 from tunectl.training.checkpoint import restore_latest, save_checkpoint
 from tunectl.training.data import Samples, split_indices

@@ -300,7 +300,7 @@ def open_case(
         metrics=tuple(Metric(name=name, direction=direction) for name, direction in pairs),
         front=tuple(best.number for best in best_trials(study)),
         project=project,
-        target_names=tuple(settings.run.dataset.target_names) if settings else (),
+        target_names=settings.run.target_names if settings else (),
         others=tuple(open_case(one, project) for one in others),
         importance=importance,
         trial=trial,

@@ -14,7 +14,7 @@ from tunectl import __version__
 from tunectl.artifacts.atomic import to_yaml
 from tunectl.config.schema import Settings
 from tunectl.errors import ArtifactError, StorageError
-from tunectl.reports.bounds import NearBound, near_bounds
+from tunectl.reports.bounds import NearBound, layout_in, near_bounds
 from tunectl.reports.data_facts import DataFacts, look_at_data
 from tunectl.reports.effort import Effort, effort_of
 from tunectl.reports.importances import Importances, importances_of
@@ -129,7 +129,9 @@ def gather(study: optuna.Study, storage: str, project: Path) -> ReportFacts:
         made_at=dt.datetime.now(dt.UTC),
         effort=effort_of(trials, settings),
         importances=[importances_of(trials, way, metric) for metric, way in enumerate(directions)],
-        near_bounds=near_bounds(leaders_of(study), has_best=len(directions) == 1),
+        near_bounds=near_bounds(
+            leaders_of(study), has_best=len(directions) == 1, layout=layout_in(settings)
+        ),
         best=best,
         reasons=reasons_of(summary),
         n_lost=sum(directory_here(trial, project) is None for trial in recorded),

@@ -78,11 +78,13 @@ def serve(descriptor: int, told: Callable[[], bool]) -> bool:
 
 
 def _try_out(wanted: TryOut) -> Rate | Failed:
-    objective = find_objective(wanted.config.objective)
+    objective = find_objective(wanted.config.run)
     assert isinstance(objective, Rehearsable)
     config = wanted.config
     try:
-        rate = objective.rate(config, config.runtime, wanted.project, wanted.device, wanted.seconds)
+        rate = objective.rate(
+            config.run, config.runtime, wanted.project, wanted.device, wanted.seconds
+        )
     except Exception as error:  # whatever it is, so many at once are too many
         return Failed(RuntimeError, f"{type(error).__name__}: {error}")
     return Rate(rate)
