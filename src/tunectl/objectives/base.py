@@ -37,15 +37,15 @@ class Outcome:
 
     Args:
         value: The metric by which the best epoch was chosen, at that epoch.
-        best_epoch: 1-based number of that epoch.
-        epochs: Epochs trained.
+        best_epoch: 1-based number of that epoch; None where the trial reported none.
+        epochs: Epochs trained, or steps reported.
         metrics: Final metrics by name, each a finite number; whatever a study may optimise is
             among them.
         attributes: Further facts to store with the trial, for example `target_0_r2`.
     """
 
     value: float
-    best_epoch: int
+    best_epoch: int | None
     epochs: int
     metrics: Mapping[str, float]
     attributes: Mapping[str, Any] = field(default_factory=dict)
@@ -103,12 +103,22 @@ class Objective(Protocol):
     """One kind of trial."""
 
     @property
-    def metrics(self) -> Mapping[str, Direction]:
-        """What `study.metric` may be → the direction in which it is better."""
+    def metrics(self) -> Mapping[str, Direction] | None:
+        """What `study.metric` may be → the direction in which it is better.
+
+        None where the user's own code decides what there is.
+        """
 
     @property
     def epoch_metrics(self) -> Sequence[str]:
-        """Those of the metrics that are reported every epoch; the first is the default."""
+        """Those of the metrics that are reported every epoch; the first is the default.
+
+        Empty where the user's own code decides: then it is the study's first metric.
+        """
+
+    @property
+    def needs_device(self) -> bool:
+        """Whether the device has to be known, which takes PyTorch, before a trial begins."""
 
     def problems(self, run: Run, project: Path) -> list[Problem]:
         """Look at the configuration and its data without training.

@@ -31,6 +31,11 @@ class FlowCnn:
         return {**DIRECTIONS, **COSTS}
 
     @property
+    def needs_device(self) -> bool:
+        """It trains a network."""
+        return True
+
+    @property
     def epoch_metrics(self) -> Sequence[str]:
         """The validation metrics."""
         return tuple(DIRECTIONS)

@@ -91,11 +91,13 @@ def check_machine(settings: Settings, tree: ProjectTree) -> None:
 
 
 def check_device(settings: Settings) -> None:
-    """Make sure that trials can run on the device asked for.
+    """Make sure that trials can run on the device asked for, if it matters to them.
 
     Raises:
         DeviceError: it is not on this machine.
     """
+    if not find_objective(settings.run).needs_device:
+        return
     from tunectl.training.device import resolve_device
 
     resolve_device(settings.surroundings.runtime.device)
@@ -145,15 +147,17 @@ def _weights_without_targets(settings: Settings) -> Iterator[Problem]:
 
 def _examine_metrics(settings: Settings, objective: Objective) -> Iterator[tuple[Problem, bool]]:
     """Yield what is wrong with what is optimised, and whether it is an error."""
-    study = settings.search.study
+    study, known = settings.search.study, objective.metrics
+    if known is None:
+        return
     for metric, direction in zip(study.metric, study.directions, strict=True):
-        better = objective.metrics.get(metric)
+        better = known.get(metric)
         if better is None:
-            near = difflib.get_close_matches(metric, objective.metrics, n=1)
+            near = difflib.get_close_matches(metric, known, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
             message = (
                 f"{settings.run.objective_name} has no metric {metric!r}; {hint}"
-                f"valid: {', '.join(sorted(objective.metrics))}"
+                f"valid: {', '.join(sorted(known))}"
             )
             yield Problem(key="study.metric", message=message), True
         elif better != direction:

@@ -70,10 +70,12 @@ def make_plan(settings: Settings, project: Path) -> Plan:
     Raises:
         DeviceError: the device asked for is not on this machine.
     """
-    from tunectl.training.device import resolve_device
-
-    device = resolve_device(settings.surroundings.runtime.device)
     objective = find_objective(settings.run)
+    device = settings.surroundings.runtime.device
+    if objective.needs_device:
+        from tunectl.training.device import resolve_device
+
+        device = resolve_device(device)
     rehearsals = rehearse(settings, objective, project, device)
     warnings = [
         *find_warnings(settings, objective, project),

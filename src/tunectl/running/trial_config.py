@@ -49,6 +49,8 @@ def epoch_metric(settings: Settings, objective: Objective) -> tuple[str, Directi
     for metric, direction in zip(study.metric, study.directions, strict=True):
         if metric in objective.epoch_metrics:
             return metric, direction
+    if objective.metrics is None:
+        return study.metric[0], study.directions[0]
     default = objective.epoch_metrics[0]
     return default, objective.metrics[default]
 

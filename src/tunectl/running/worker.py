@@ -80,11 +80,13 @@ class Workplace:
 
     @property
     def resolved_device(self) -> str:
-        """The device that trials run on; to find out takes PyTorch.
+        """The device that trials run on; to find out takes PyTorch, where it has to be known.
 
         Raises:
             DeviceError: the device asked for is not on this machine.
         """
+        if not self.objective.needs_device:
+            return self.device
         from tunectl.training.device import resolve_device
 
         return resolve_device(self.device)
