@@ -18,7 +18,6 @@ from tunectl.artifacts.bundle import CARD, ONNX, PARAMS, WEIGHTS, write_bundle
 from tunectl.artifacts.study_dir import folder_name
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import Settings, TrialConfig
-from tunectl.config.signal_run import TrainingRun
 from tunectl.errors import ArtifactError, TrialNotFoundError
 from tunectl.reports.data_facts import DataFacts, look_at_data
 from tunectl.reports.model_card import CardFacts, write_model_card
@@ -110,7 +109,7 @@ def _files(
 ) -> dict[str, bytes]:
     from safetensors.torch import save
 
-    params = config.model_dump(mode="json", include=set(TrainingRun.model_fields))
+    params = config.run.model_dump(mode="json")
     weights = {name: tensor.contiguous() for name, tensor in network.network.state_dict().items()}
     predict = resources("tunectl.training") / "standalone.py"
     return {

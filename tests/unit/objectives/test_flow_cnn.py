@@ -146,7 +146,7 @@ def _metrics(directory: TrialDir) -> dict[str, Any]:
 
 def test_it_is_an_objective_with_errors_and_costs_as_metrics() -> None:
     objective: Objective = FlowCnn()
-    assert dict(objective.metrics) == {
+    assert dict(objective.metrics or {}) == {
         "val_mse": "minimize",
         "val_mae": "minimize",
         "val_rmse": "minimize",
