@@ -192,8 +192,9 @@ def ended_text(event: TrialEnded, metric: str) -> Text:
     line.append(f"{event.state:<8}", style=STATE_STYLES[event.state])
     if event.value is not None:
         line.append(f" {metric} {number(event.value)},")
-    epochs = "1 epoch" if event.epochs == 1 else f"{event.epochs} epochs"
-    line.append(f" {epochs} in {duration(event.duration_s)}")
+    if event.epochs:
+        line.append(" 1 epoch" if event.epochs == 1 else f" {event.epochs} epochs")
+    line.append(f" in {duration(event.duration_s)}")
     if event.is_best:
         line.append("  best", style="bold green")
     if event.error:

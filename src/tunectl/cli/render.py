@@ -79,7 +79,7 @@ def best_view(best: TrialSummary, summary: StudySummary) -> list[Any]:
             {
                 "best trial": str(best.number),
                 **values,
-                "best epoch": str(best.best_epoch or "?"),
+                **({"best epoch": str(best.best_epoch)} if best.best_epoch else {}),
                 "directory": best.output_dir or "none",
             }
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 
-from tunectl.config.run import Run
+from tunectl.config.run import OpenRun, Run
 from tunectl.errors import ConfigError, Problem
 from tunectl.objectives.base import Objective
 
@@ -19,18 +19,28 @@ def _flow_cnn() -> Objective:
 OBJECTIVES: dict[str, Callable[[], Objective]] = {"flow_cnn": _flow_cnn}
 
 
+def _function() -> Objective:
+    from tunectl.objectives.function import FunctionObjective
+
+    return FunctionObjective()
+
+
 def find_objective(run: Run) -> Objective:
     """Return the objective that a run names.
 
     Raises:
         ConfigError: there is none; the message lists those there are.
     """
+    if isinstance(run, OpenRun):
+        return _function()
     name = run.objective_name
     if name in OBJECTIVES:
         return OBJECTIVES[name]()
     near = difflib.get_close_matches(name, OBJECTIVES, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     valid = ", ".join(sorted(OBJECTIVES))
-    raise ConfigError(
-        [Problem(key="objective", message=f"unknown objective {name!r}; {hint}valid: {valid}")]
+    message = (
+        f"unknown objective {name!r}; {hint}valid: {valid}, "
+        "a function of your own as module:function, or a command"
     )
+    raise ConfigError([Problem(key="objective", message=message)])

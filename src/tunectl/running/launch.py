@@ -18,7 +18,9 @@ from tunectl.config.schema import Settings
 from tunectl.errors import Problem, UsageError
 from tunectl.objectives.base import Objective
 from tunectl.objectives.registry import find_objective
+from tunectl.running.corners import corners
 from tunectl.running.events import Observer
+from tunectl.running.trial_config import configure_trial
 from tunectl.running.worker import Workplace
 from tunectl.search.pruners import make_pruner
 from tunectl.search.samplers import make_sampler, sampler_warnings
@@ -74,9 +76,25 @@ def examine(settings: Settings, project: Path) -> Findings:
     objective = find_objective(settings.run)
     for problem, is_error in _examine_metrics(settings, objective):
         (config if is_error else warnings).append(problem)
-    return Findings(
-        config=config, data=objective.problems(settings.run, project), warnings=warnings
-    )
+    data = objective.problems(settings.run, project)
+    if objective.metrics is None and not data and not config:
+        config += _space_of_own_code(settings, objective, project)
+    return Findings(config=config, data=data, warnings=warnings)
+
+
+def _space_of_own_code(
+    settings: Settings, objective: Objective, project: Path
+) -> Iterator[Problem]:
+    """Yield what a search would propose and the user's own code does not take."""
+    space = SearchSpace(settings.search.params_to_tune)
+    seen = set[tuple[str, str]]()
+    for key in space.order:
+        for corner in corners(space, [key]):
+            run = configure_trial(settings, objective, 0, corner).run
+            for problem in objective.problems(run, project):
+                if (key, problem.message) not in seen:
+                    seen.add((key, problem.message))
+                    yield Problem(key=f"params_to_tune.{key}", message=problem.message)
 
 
 def check_machine(settings: Settings, tree: ProjectTree) -> None:

@@ -25,6 +25,7 @@ from tunectl.studies.lifecycle import (
     create_or_complete,
     create_study,
     load_study,
+    refuse_foreign_code,
     store_settings,
     stored_settings,
     study_names,
@@ -91,7 +92,8 @@ def reopen_study(name: str, url: str) -> tuple[optuna.Study, Settings]:
 
     Raises:
         StudyNotFoundError: there is no such study.
-        UsageError: another program made it, so that no configuration is stored with it.
+        UsageError: another program made it, so that no configuration is stored with it; or it came
+            with code that no file of this project names.
     """
     path = sqlite_path(url)
     is_there = path is None or path.exists()
@@ -103,7 +105,9 @@ def reopen_study(name: str, url: str) -> tuple[optuna.Study, Settings]:
                 f"study {name!r} was made by another program and has no stored configuration; "
                 f"go on with: tunectl tune --study {name}"
             )
-        return load_study(storage, name, settings), settings
+        opened = load_study(storage, name, settings)
+        refuse_foreign_code(opened, settings)
+        return opened, settings
 
 
 def remove_old_study(settings: Settings, url: str, tree: ProjectTree) -> None:

@@ -16,8 +16,15 @@ from optuna.storages import RDBStorage
 from pydantic import ValidationError
 
 from tunectl import __version__
+from tunectl.config.run import OpenRun
 from tunectl.config.schema import Settings
-from tunectl.errors import SpaceMismatchError, StorageError, StudyExistsError, StudyNotFoundError
+from tunectl.errors import (
+    SpaceMismatchError,
+    StorageError,
+    StudyExistsError,
+    StudyNotFoundError,
+    UsageError,
+)
 from tunectl.search.pruners import make_pruner
 from tunectl.search.samplers import make_sampler
 from tunectl.search.space import SearchSpace
@@ -28,6 +35,8 @@ from tunectl.studies.ranking import (
 from tunectl.studies.records import ABOUT_ATTR
 
 SETTINGS_ATTR = "tunectl:settings"
+FOREIGN_CODE_ATTR = "tunectl:foreign_code"
+"""Set on an imported study that runs code which no file of this project has named so far."""
 FIRST_SETTINGS_ATTR = "tunectl:first_settings"
 """Only with a study whose settings were changed since."""
 FINGERPRINT_ATTR = "tunectl:space"
@@ -129,6 +138,8 @@ def store_settings(study: optuna.Study, settings: Settings) -> None:
     if before not in (None, document) and FIRST_SETTINGS_ATTR not in study.user_attrs:
         study.set_user_attr(FIRST_SETTINGS_ATTR, before)
     study.set_user_attr(SETTINGS_ATTR, document)
+    if study.user_attrs.get(FOREIGN_CODE_ATTR):
+        study.set_user_attr(FOREIGN_CODE_ATTR, False)
     space = SearchSpace(settings.search.params_to_tune)
     study.set_user_attr(FINGERPRINT_ATTR, space.fingerprint())
 
@@ -140,6 +151,21 @@ def stored_settings(study: optuna.Study) -> Settings | None:
         StorageError: it was stored by a version that this one does not understand.
     """
     return _settings_of(study, study.user_attrs.get(SETTINGS_ATTR))
+
+
+def refuse_foreign_code(study: optuna.Study, settings: Settings) -> None:
+    """Refuse to run code that came with an imported study: only the user's own files name code.
+
+    Raises:
+        UsageError: it would be.
+    """
+    if study.user_attrs.get(FOREIGN_CODE_ATTR) and isinstance(settings.run, OpenRun):
+        raise UsageError(
+            f"study {study.study_name!r} was imported, and its trials run "
+            f"{settings.run.objective_name}, which no file of this project names; if it is yours, "
+            f"write it under objective in params.yaml and run: tunectl tune --study "
+            f"{study.study_name}"
+        )
 
 
 def first_settings(study: optuna.Study) -> Settings | None:

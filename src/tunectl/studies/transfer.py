@@ -25,10 +25,12 @@ from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
 
+from tunectl.config.run import OpenRun
+from tunectl.config.runs import run_model
 from tunectl.config.search_schema import checked_study_name
 from tunectl.errors import Problem, StorageError, StudyExistsError, StudyFileError, UsageError
 from tunectl.studies.attributes import MLFLOW_RUN_ID, MLFLOW_STUDY
-from tunectl.studies.lifecycle import SETTINGS_ATTR, study_names
+from tunectl.studies.lifecycle import FOREIGN_CODE_ATTR, SETTINGS_ATTR, study_names
 from tunectl.studies.portable import PortableStudy, local_time, position_of_choice
 from tunectl.studies.storage import storage_errors
 
@@ -130,9 +132,14 @@ def _user_attributes(portable: PortableStudy, name: str) -> dict[str, Any]:
     try:
         settings = json.loads(json.dumps(kept[SETTINGS_ATTR]))
         settings["search"]["study"]["name"] = name
-    except (KeyError, TypeError):  # another program's study, or no configuration of ours
+        runs_code = issubclass(run_model(settings["run"].get("objective")), OpenRun)
+    except (
+        KeyError,
+        TypeError,
+        AttributeError,
+    ):  # another program's study, or no configuration of ours
         return kept
-    return {**kept, SETTINGS_ATTR: settings}
+    return {**kept, SETTINGS_ATTR: settings, **({FOREIGN_CODE_ATTR: True} if runs_code else {})}
 
 
 def _without_run(trial: FrozenTrial) -> FrozenTrial:

@@ -1,31 +1,22 @@
-"""Checkpoints of a training: complete when they exist, checked when read, the last two kept.
+"""Checkpoints of a training: what is in one, and when the next is due.
 
-A checkpoint is one file: the SHA-256 digest of what follows, then PyTorch's own format of plain
-tensors and numbers, so that loading one runs no code. It is written beside its place and renamed.
 How often one is written is a share of the training's time, not a number of epochs.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import re
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tunectl.artifacts import atomic
+from tunectl.training.checkpoint_file import read_latest, write_checkpoint
 from tunectl.training.device import RandomStates, random_states
 from tunectl.training.loop import BestEpoch, EpochPosition, TrainingState
 
-KEPT = 2
 SHARE = 0.02
-_NAME = re.compile(r"epoch-(\d{6})-batch-(\d{6})\.pt")
-_DIGEST_SIZE = hashlib.sha256().digest_size
 
 
 class CheckpointClock:
@@ -71,17 +62,7 @@ def save_checkpoint(folder: Path, state: TrainingState) -> Path:
     Raises:
         OSError: it could not be written; the earlier ones are as they were.
     """
-    buffer = io.BytesIO()
-    torch.save(_to_plain(state), buffer)
-    payload = buffer.getvalue()
-    folder.mkdir(exist_ok=True)
-    path = folder / f"epoch-{state.epoch:06}-batch-{state.position.batch:06}.pt"
-    with atomic.replacing(path) as beside:
-        beside.write_bytes(hashlib.sha256(payload).digest() + payload)
-    for old in _checkpoints(folder)[KEPT:]:
-        with suppress(OSError):
-            old.unlink()
-    return path
+    return write_checkpoint(folder, state.epoch, state.position.batch, _to_plain(state))
 
 
 def restore_latest(folder: Path, state: TrainingState) -> Path | None:
@@ -94,36 +75,12 @@ def restore_latest(folder: Path, state: TrainingState) -> Path | None:
     Returns:
         The file that was used, None where there is no sound one, and the training begins anew.
     """
-    for path in _checkpoints(folder):
-        plain = _read(path)
-        if plain is not None:
-            _from_plain(plain, state)
-            return path
-    return None
-
-
-def _checkpoints(folder: Path) -> list[Path]:
-    """Return the checkpoints, the newest first."""
-    if not folder.is_dir():
-        return []
-    found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: path.name, reverse=True)
-
-
-def _read(path: Path) -> Mapping[str, Any] | None:
-    """Return what a checkpoint holds, None for a damaged one."""
-    try:
-        content = path.read_bytes()
-        digest, payload = content[:_DIGEST_SIZE], content[_DIGEST_SIZE:]
-        if hashlib.sha256(payload).digest() != digest:
-            return None
-        # Whoever goes on may have another GPU, or none: everything is moved where it belongs.
-        plain: Mapping[str, Any] = torch.load(
-            io.BytesIO(payload), map_location="cpu", weights_only=True
-        )
-    except Exception:  # whatever is wrong with it, the one before may be sound
+    found = read_latest(folder)
+    if found is None:
         return None
-    return plain
+    path, plain = found
+    _from_plain(plain, state)
+    return path
 
 
 def _to_plain(state: TrainingState) -> dict[str, Any]:

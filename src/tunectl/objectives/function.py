@@ -1,0 +1,287 @@
+"""The objective `module:function`: a function of the user's own, called once per trial.
+
+It returns its value, or its metrics by name, or nothing where its best report is to count. What it
+prints ends in the trial's log. Nothing heavy is imported here; what the function needs it imports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import math
+import random
+import sys
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from tunectl.artifacts import atomic
+from tunectl.config.run import Run
+from tunectl.config.search_schema import Direction
+from tunectl.config.wording import findings
+from tunectl.errors import ObjectiveError, Problem, TunectlError
+from tunectl.objectives.base import (
+    Outcome,
+    TrialContext,
+    TrialInterrupted,
+    TrialPruned,
+    TrialTimedOut,
+)
+from tunectl.objectives.trial import Trial, seed_of
+from tunectl.objectives.user_code import load_function, mark_as_of, place_of
+
+
+class FunctionObjective:
+    """Calls the function that `objective` names."""
+
+    @property
+    def metrics(self) -> Mapping[str, Direction] | None:
+        """Whatever the function returns."""
+        return None
+
+    @property
+    def epoch_metrics(self) -> Sequence[str]:
+        """Whatever the function reports."""
+        return ()
+
+    @property
+    def needs_device(self) -> bool:
+        """A function that wants a device asks for it."""
+        return False
+
+    def problems(self, run: Run, project: Path) -> list[Problem]:
+        """Import the function, and look at the sections that its annotation gives a type."""
+        name = run.objective_name
+        try:
+            function = load_function(name, project)
+            mark_as_of(project, name)
+            if not _takes_one(function):
+                raise ObjectiveError(f"{name} must take one argument, the trial")
+            model = config_model(function)
+        except ObjectiveError as error:
+            return [Problem(key="objective", message=str(error))]
+        return [] if model is None else list(_misfits(model, run))
+
+    def run(self, context: TrialContext) -> Outcome:
+        """Call the function; see `Objective.run`.
+
+        Raises:
+            ObjectiveError: it failed, or returned nothing that can be used.
+        """
+        name, project = context.config.run.objective_name, context.project
+        function = load_function(name, project)
+        mark_as_of(project, name)
+        trial: Trial[Any] = Trial(context, _config(config_model(function), context.config.run))
+        context.check_stop()
+        _seed(seed_of(context))
+        try:
+            with _printed_to(context):
+                returned = function(trial)
+            trial.settle()
+        except (TrialPruned, TrialTimedOut, ObjectiveError):
+            _leave_histories(trial, {})
+            raise
+        except (TrialInterrupted, TunectlError):
+            raise
+        except (Exception, SystemExit) as error:
+            trial.settle()  # an error that comes of being told to stop is none
+            _leave_histories(trial, {})
+            if _is_memory(error):
+                raise
+            what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            raise ObjectiveError(f"{what}{place_of(error, project)}") from error
+        outcome = _outcome(returned, trial, context)
+        _leave_histories(trial, outcome.metrics, outcome)
+        return outcome
+
+
+def config_model(function: Any) -> type[BaseModel] | None:
+    """Return the model that types a function's configuration: `def run(trial: Trial[Config])`.
+
+    Raises:
+        ObjectiveError: the annotation cannot be read.
+    """
+    target = function if inspect.isroutine(function) else type(function).__call__
+    try:
+        hints = typing.get_type_hints(target)
+    except Exception as error:
+        raise ObjectiveError(f"its annotations cannot be read: {error}") from error
+    for hint in hints.values():
+        arguments = typing.get_args(hint)
+        if typing.get_origin(hint) is Trial and isinstance(arguments[0], type):
+            if issubclass(arguments[0], BaseModel):
+                return arguments[0]
+            raise ObjectiveError(f"{arguments[0].__name__} of Trial[…] is no pydantic model")
+    return None
+
+
+def _takes_one(function: Any) -> bool:
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # it is written in C, and does not say
+        return True
+    return True
+
+
+def _plain(run: Run) -> dict[str, Any]:
+    return run.model_dump(exclude={"objective"})
+
+
+def _config(model: type[BaseModel] | None, run: Run) -> Any:
+    if model is None:
+        return _plain(run)
+    problems = list(_misfits(model, run))
+    if problems:
+        raise ObjectiveError("; ".join(f"{one.key}: {one.message}" for one in problems))
+    return model.model_validate(_plain(run))
+
+
+def _misfits(model: type[BaseModel], run: Run) -> Iterator[Problem]:
+    """Yield what of a run its model does not take."""
+    plain = _plain(run)
+    yield from _unknown(model, plain, "")
+    try:
+        model.model_validate(plain)
+    except ValidationError as error:
+        for finding in findings(error):
+            yield Problem(key=finding.key or "objective", message=finding.message)
+
+
+def _unknown(model: type[BaseModel], values: Mapping[str, Any], path: str) -> Iterator[Problem]:
+    """Yield the keys that a model has no field for, which pydantic would pass over."""
+    if model.model_config.get("extra") in ("allow", "forbid"):
+        return
+    for name, value in values.items():
+        info = model.model_fields.get(name)
+        if info is None:
+            valid = ", ".join(model.model_fields)
+            yield Problem(key=f"{path}{name}", message=f"unknown key; valid here: {valid}")
+            continue
+        inner = info.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel) and isinstance(value, Mapping):
+            yield from _unknown(inner, value, f"{path}{name}.")
+
+
+def _seed(seed: int) -> None:
+    """Seed Python and NumPy, and PyTorch where the user's code has imported it."""
+    import numpy as np
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.manual_seed(seed)
+
+
+def _is_memory(error: BaseException) -> bool:
+    from tunectl.objectives.exhaustion import is_out_of_memory
+
+    return is_out_of_memory(error)
+
+
+class _LogWriter(io.TextIOBase):
+    """Takes what is printed, line by line, into the trial's log.
+
+    Args:
+        context: What the trial is given.
+    """
+
+    def __init__(self, context: TrialContext) -> None:
+        self._log = context.log
+        self._rest = ""
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Log the whole lines; a line that is drawn over again counts once, as it ends."""
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._say(line)
+        return len(text)
+
+    def close(self) -> None:
+        """Log what is left."""
+        self._say(self._rest)
+        self._rest = ""
+
+    def _say(self, line: str) -> None:
+        shown = line.rstrip("\r").rpartition("\r")[2].rstrip()
+        if shown:
+            self._log.info("%s", shown)
+
+
+@contextlib.contextmanager
+def _printed_to(context: TrialContext) -> Iterator[None]:
+    """Let what is printed end in the trial's log: the terminal is not the function's."""
+    writer = _LogWriter(context)
+    with contextlib.redirect_stdout(writer), contextlib.redirect_stderr(writer):
+        try:
+            yield
+        finally:
+            writer.close()
+
+
+def _outcome(returned: Any, trial: Trial[Any], context: TrialContext) -> Outcome:
+    """Return what a function's result comes to.
+
+    Raises:
+        ObjectiveError: it is neither a number, nor metrics, nor nothing after a report.
+    """
+    study = context.config.study
+    best = _best_report(trial, study.metric, maximize=study.direction == "maximize")
+    metrics = (
+        {name: values[best] for name, values in trial.histories.items()} if trial.steps else {}
+    )
+    metrics |= _numbers(returned, study.metric)
+    if study.metric not in metrics:
+        if returned is None:
+            raise ObjectiveError("it returned nothing and reported nothing")
+        there = ", ".join(sorted(metrics)) or "nothing"
+        raise ObjectiveError(f"it returned no {study.metric}; there is {there}")
+    return Outcome(
+        value=metrics[study.metric],
+        best_epoch=trial.steps[best] if trial.steps else None,
+        epochs=trial.steps[-1] if trial.steps else 0,
+        metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
+    )
+
+
+def _best_report(trial: Trial[Any], metric: str, *, maximize: bool) -> int:
+    values = trial.histories.get(metric, [])
+    choose = max if maximize else min
+    return values.index(choose(values)) if values else 0
+
+
+def _numbers(returned: Any, metric: str) -> dict[str, float]:
+    if returned is None:
+        return {}
+    named = returned if isinstance(returned, Mapping) else {metric: returned}
+    try:
+        return {str(name): float(value) for name, value in named.items()}
+    except (TypeError, ValueError) as error:
+        raise ObjectiveError(
+            f"it returned {type(returned).__name__} {returned!r:.80}; "
+            "a number, or a mapping of numbers by name, is needed"
+        ) from error
+
+
+def _leave_histories(
+    trial: Trial[Any], metrics: Mapping[str, float], outcome: Outcome | None = None
+) -> None:
+    """Write metrics.json: what was reached, and the reports step by step."""
+    document = {
+        "best_epoch": outcome.best_epoch if outcome else None,
+        "epochs": outcome.epochs if outcome else (trial.steps[-1] if trial.steps else 0),
+        **metrics,
+        "histories": trial.histories,
+        "steps": trial.steps,
+    }
+    atomic.write_json(trial.directory / "metrics.json", document)
