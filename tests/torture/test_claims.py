@@ -31,6 +31,7 @@ class Instant:
     metrics: Mapping[str, Direction] = {"val_mse": "minimize"}
     epoch_metrics = ("val_mse",)
     needs_device = True
+    leaves_network = True
 
     def problems(self, run: Run, project: Path) -> list[Problem]:
         return []

@@ -157,6 +157,7 @@ def _of_study(
     """Load the network of a trial, or of the best one."""
     from optuna.trial import TrialState
 
+    from tunectl.objectives.registry import find_objective
     from tunectl.studies.ranking import STATE_NAMES, best_trial
     from tunectl.studies.storage import storage_errors
 
@@ -170,6 +171,12 @@ def _of_study(
         state = STATE_NAMES[trial.state]
         raise UsageError(f"trial {trial.number} is {state}; only a complete one has a network")
     directory = directory_of_trial(store, trial, study.study_name)
+    config = directory.read_config()
+    if config is not None and not find_objective(config.run).leaves_network:
+        raise UsageError(
+            f"trial {trial.number} is of {config.run.objective_name}, which leaves no network that "
+            f"predict could use; what it left is in {directory.path}"
+        )
     from tunectl.training.packaged import load_packaged  # PyTorch takes seconds: only now
 
     return load_packaged(directory)

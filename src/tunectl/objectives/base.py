@@ -120,6 +120,10 @@ class Objective(Protocol):
     def needs_device(self) -> bool:
         """Whether the device has to be known, which takes PyTorch, before a trial begins."""
 
+    @property
+    def leaves_network(self) -> bool:
+        """Whether a completed trial leaves a network that `predict` can use."""
+
     def problems(self, run: Run, project: Path) -> list[Problem]:
         """Look at the configuration and its data without training.
 

@@ -36,6 +36,11 @@ class FlowCnn:
         return True
 
     @property
+    def leaves_network(self) -> bool:
+        """It does: plan, scaling and weights."""
+        return True
+
+    @property
     def epoch_metrics(self) -> Sequence[str]:
         """The validation metrics."""
         return tuple(DIRECTIONS)

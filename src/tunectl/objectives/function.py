@@ -53,6 +53,11 @@ class FunctionObjective:
         """A function that wants a device asks for it."""
         return False
 
+    @property
+    def leaves_network(self) -> bool:
+        """What a function leaves is its own affair."""
+        return False
+
     def problems(self, run: Run, project: Path) -> list[Problem]:
         """Import the function, and look at the sections that its annotation gives a type."""
         name = run.objective_name

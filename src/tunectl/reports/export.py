@@ -19,8 +19,10 @@ from tunectl.artifacts.study_dir import folder_name
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import Settings, TrialConfig
 from tunectl.errors import ArtifactError, TrialNotFoundError
+from tunectl.objectives.registry import find_objective
 from tunectl.reports.data_facts import DataFacts, look_at_data
 from tunectl.reports.model_card import CardFacts, write_model_card
+from tunectl.reports.plain_export import plain_files
 from tunectl.reports.summary import StudySummary, TrialSummary
 from tunectl.search.space import SearchSpace, describe
 
@@ -71,13 +73,17 @@ def export_best(
         StorageError: the bundle cannot be written.
         UsageError: something stands at `target` that is no bundle.
     """
-    from tunectl.training.packaged import load_packaged
-
     if best.output_dir is None or not (project / best.output_dir).is_dir():
         place = best.output_dir or "none is recorded"
         raise TrialNotFoundError(f"the directory of trial {best.number} is not here: {place}")
     source = TrialDir(project / best.output_dir)
     config = _read_config(source)
+    root = f"{folder_name(summary.name)}-{best.number}"
+    if not find_objective(config.run).leaves_network:
+        path = write_bundle(target, _plain_files(source, config, best), root)
+        return Export(path=path, has_onnx=False, notes=())
+    from tunectl.training.packaged import load_packaged
+
     network = load_packaged(source)
     data = look_at_data(source, config, project, network)
     onnx, notes = _onnx(network, data)
@@ -100,7 +106,6 @@ def export_best(
         has_onnx=onnx is not None,
     )
     files = _files(source, config, facts, network) | ({ONNX: onnx} if onnx else {})
-    root = f"{folder_name(summary.name)}-{best.number}"
     return Export(path=write_bundle(target, files, root), has_onnx=onnx is not None, notes=notes)
 
 
@@ -120,6 +125,13 @@ def _files(
         "requirements.txt": _requirements(facts.info).encode(),
         "predict.py": predict.read_bytes(),
     }
+
+
+def _plain_files(source: TrialDir, config: TrialConfig, best: TrialSummary) -> dict[str, bytes]:
+    try:
+        return plain_files(source, config, best)
+    except OSError as error:
+        raise ArtifactError(f"{error.filename or source.path}: {error.strerror}") from error
 
 
 def _copied(source: TrialDir) -> dict[str, bytes]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 
 from tunectl.artifacts.trial_dir import TrialDir
+from tunectl.objectives.registry import find_objective
 from tunectl.reports.findings import Finding, Severity
 from tunectl.reports.study_case import StudyCase
 from tunectl.studies import attributes
@@ -112,10 +113,10 @@ def _result_findings(case: StudyCase, trial: FrozenTrial, directory: TrialDir) -
         yield case.finding(trial, "config-missing", Severity.WARNING, what, path=path)
     if trial.state is not TrialState.COMPLETE:
         return
-    for code, file in (
-        ("metrics-missing", directory.metrics_file),
-        ("weights-missing", directory.weights_file),
-    ):
+    expected = [("metrics-missing", directory.metrics_file)]
+    if case.settings is None or find_objective(case.settings.run).leaves_network:
+        expected.append(("weights-missing", directory.weights_file))
+    for code, file in expected:
         if not file.is_file() or file.stat().st_size == 0:
             what = "the trial is complete, but this file is gone or empty"
             yield case.finding(trial, code, Severity.WARNING, what, path=file)

@@ -40,6 +40,7 @@ class Scripted:
     metrics: Mapping[str, Direction] = {"val_mse": "minimize", "size": "minimize"}
     epoch_metrics = ("val_mse",)
     needs_device = True
+    leaves_network = True
 
     def __init__(self, body: Body) -> None:
         self._body = body

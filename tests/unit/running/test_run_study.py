@@ -48,6 +48,7 @@ class Quick:
     metrics: Mapping[str, Direction] = {"val_mse": "minimize", "size": "minimize"}
     epoch_metrics = ("val_mse",)
     needs_device = True
+    leaves_network = True
 
     def __init__(self, body: Body) -> None:
         self._body = body

@@ -229,6 +229,7 @@ class Quick:
     metrics: Mapping[str, Direction] = {"val_mse": "minimize"}
     epoch_metrics = ("val_mse",)
     needs_device = True
+    leaves_network = True
 
     def problems(self, run: Run, project: Path) -> list[Problem]:
         return []

@@ -1,0 +1,100 @@
+"""The objectives that the conformance suite is run over, each as a project folder that learns.
+
+Another objective is another `Case` here; the suite itself knows none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli_project import CONFIG, Project, small_project
+
+FUNCTION = '''\
+import time
+
+import numpy as np
+
+
+def run(trial):
+    """Fit a line by gradient descent."""
+    settings = trial.config["training"]
+    generator = np.random.default_rng(trial.seed)
+    x = generator.normal(size=64)
+    y = 3.0 * x + 0.1 * generator.normal(size=64)
+    slope, first = np.zeros(1), 1
+    begun = trial.checkpoint.load()
+    if begun is not None:
+        slope, first = begun["slope"], begun["step"] + 1
+    for step in range(first, settings["epochs"] + 1):
+        time.sleep(settings["pause_s"])
+        slope = slope - settings["rate"] * np.mean((slope * x - y) * x)
+        trial.report(step, loss=float(np.mean((slope * x - y) ** 2)))
+        if trial.should_prune():
+            return
+        trial.checkpoint.save(slope=slope, step=step)
+'''
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One objective, and what a test has to know of it.
+
+    Args:
+        make: Makes its project folder, with a study `s` of two trials that both complete.
+        long: Overrides that make a trial last long enough to be killed.
+        hopeless: Overrides under which the threshold pruner ends every trial.
+        wrong: An override that `check` has to refuse, and what its message has to name.
+        inputs: A file that `predict` takes; None where the objective leaves no network.
+    """
+
+    make: Callable[[Path], Project]
+    long: tuple[str, ...]
+    hopeless: tuple[str, ...]
+    wrong: tuple[str, str]
+    inputs: str | None = None
+
+
+def _search(metric: str, parameters: str, direction: str = "minimize") -> str:
+    return f"""\
+study:
+  {{name: s, metric: {metric}, direction: {direction}, n_trials: 2, pruner: {{name: NopPruner}}}}
+params_to_tune:
+{parameters}
+"""
+
+
+def _flow_cnn(path: Path) -> Project:
+    space = "  training.learning_rate: {low: 1.0e-3, high: 1.0e-2, log: true}"
+    return small_project(path, optuna_params=_search("val_mse", space))
+
+
+def _function(path: Path) -> Project:
+    project = Project(path)
+    (path / "fit.py").write_text(FUNCTION, encoding="utf-8")
+    project.write(
+        config=CONFIG,
+        params="objective: fit:run\ntraining: {epochs: 5, rate: 0.1, pause_s: 0.0}\n",
+        optuna_params=_search("loss", "  training.rate: {low: 1.0e-3, high: 1.0e-1, log: true}"),
+    )
+    return project
+
+
+_NEVER = "study.pruner={name:ThresholdPruner,kwargs:{upper:1.0e-9}}"
+
+CASES: dict[str, Case] = {
+    "flow_cnn": Case(
+        make=_flow_cnn,
+        long=("training.epochs=400",),
+        hopeless=(_NEVER,),
+        wrong=("training.epochs=0", "training.epochs"),
+        inputs="x.npy",
+    ),
+    "function": Case(
+        make=_function,
+        long=("training.epochs=120", "training.pause_s=0.02"),
+        hopeless=(_NEVER,),
+        wrong=("objective=fit:walk", "objective"),
+    ),
+}
