@@ -25,8 +25,9 @@ from pairs import Pairs, in_turn, timed
 from projects import SPACE_YAML
 from rows import Row, run_alone, seconds
 from stored import SPACE, store_trials
-from tunectl.config.schema import Settings, Surroundings, TrainingRun
+from tunectl.config.schema import Settings, Surroundings
 from tunectl.config.search_schema import Search
+from tunectl.config.signal_run import TrainingRun
 from tunectl.search.space import SearchSpace
 from tunectl.studies.lifecycle import create_study
 from tunectl.studies.storage import open_storage

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from commands import PYTHON, TUNECTL, run
 from pairs import Pairs, in_turn
-from rows import Row, run_alone, seconds
+from rows import Row, count, run_alone, seconds
 
 ROUNDS, QUICK_ROUNDS = 21, 3
 YARDSTICK = "import typer, rich"
@@ -53,7 +53,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
             result=result,
             spread=spread,
             at_most=2.0,
-            note=f"{rounds} pairs",
+            note=count(rounds, "pair"),
         )
 
 

@@ -2,11 +2,11 @@
 
     python benchmarks/epoch_cost.py [--quick]
 
-Ours is what a trial does after each epoch: report, the pruner's question, the histories, and a
-checkpoint where one is due. The yardstick is Optuna alone on a SQLite file of its own, opened as
-Optuna opens it: `trial.report` and `trial.should_prune`. Both have Optuna's median pruner. The
-epochs take some milliseconds, which are slept through, so that what waits for a while does so here
-as it does in a study.
+Ours is what a trial does after each epoch (report, the pruner's question, the histories, and a
+checkpoint where one is due) and its question after each batch, whether to stop. The yardstick is
+Optuna alone on a SQLite file of its own, opened as Optuna opens it: `trial.report` and
+`trial.should_prune`. Both have Optuna's median pruner. The epochs take some milliseconds, which are
+slept through, so that what waits for a while does so here as it does in a study.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
+from pairs import timed
 from rows import Row, number, run_alone
 from stored import store_trials
 from tunectl.artifacts.trial_dir import TrialDir
-from tunectl.config.schema import Settings, Surroundings, TrainingRun
+from tunectl.config.schema import Settings, Surroundings
 from tunectl.config.search_schema import Search
+from tunectl.config.signal_run import TrainingRun
 from tunectl.objectives.flow_cnn import FlowCnn
 from tunectl.objectives.flow_cnn_setup import plan_network
 from tunectl.running.context import RunningTrial
@@ -39,7 +41,7 @@ from tunectl.studies.storage import open_storage
 from tunectl.training.checkpoint import CheckpointClock
 from tunectl.training.loop import start_training
 
-EPOCH_S = 0.05
+EPOCH_S, BATCHES = 0.05, 10
 EPOCHS, QUICK_EPOCHS = 60, 20
 ROUNDS, QUICK_ROUNDS = 3, 1
 FEW, MANY = 10, 1000
@@ -67,9 +69,10 @@ class Ours:
         self.folder = folder
         study = {"name": "epochs", "pruner": {"name": "MedianPruner", "kwargs": PRUNER}}
         space = {"training.learning_rate": {"type": "float", "low": 1e-4, "high": 1.0}}
+        self.run = TrainingRun.model_validate({"model": {"hidden": 32}})
         self.settings = Settings(
             surroundings=Surroundings(),
-            run=TrainingRun.model_validate({"model": {"hidden": 32}}),
+            run=self.run,
             search=Search.model_validate({"study": study, "params_to_tune": space}),
         )
         storage = open_storage(f"sqlite:///{folder / 'study.db'}", create=True)
@@ -95,11 +98,14 @@ class Ours:
             on_epoch=lambda *_: None,
             should_stop=lambda: False,
         )
-        state = start_training(plan_network(config, (1, 2, 128), 6), config.training, "cpu")
+        state = start_training(plan_network(self.run, (1, 2, 128), 6), self.run.training, "cpu")
         clock, settle = CheckpointClock(), getattr(trial, "settle", lambda: None)
         taken = []
         for epoch in range(1, epochs + 1):
-            time.sleep(EPOCH_S)
+            spent_s = 0.0
+            for _ in range(BATCHES):  # what waits may be written here, so it counts
+                time.sleep(EPOCH_S / BATCHES)
+                spent_s += timed(trial.check_stop)()
             start = time.perf_counter()
             state.epoch = epoch
             metrics = {"val_mse": 0.5 / epoch, "val_mae": 0.5, "val_rmse": 0.5, "val_r2": 0.5}
@@ -109,10 +115,8 @@ class Ours:
             if clock.is_due():
                 settle()
                 clock.save(directory.checkpoints_dir, state)
-            taken.append(time.perf_counter() - start)
-        start = time.perf_counter()
-        settle()
-        taken[-1] += time.perf_counter() - start
+            taken.append(spent_s + time.perf_counter() - start)
+        taken[-1] += timed(settle)()
         self.study.tell(asked, state=TrialState.FAIL)
         return taken
 

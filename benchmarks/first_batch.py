@@ -18,7 +18,7 @@ from pathlib import Path
 from commands import PYTHON
 from pairs import Pairs, Side, in_turn
 from projects import dataset_yaml, demo_data, new_project
-from rows import Row, run_alone, seconds
+from rows import Row, count, run_alone, seconds
 
 ROUNDS, QUICK_ROUNDS = 7, 1
 TARGET = 1.5
@@ -102,7 +102,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
             result=result,
             spread=spread,
             at_most=TARGET,
-            note=f"{rounds} pairs, a new study each time",
+            note=f"{count(rounds, 'pair')}, a new study each time",
         )
 
 

@@ -16,7 +16,7 @@ import torch
 
 from pairs import Pairs, in_turn
 from projects import demo_data
-from rows import Row, run_alone, seconds
+from rows import Row, count, run_alone, seconds
 from training_epoch import CASES, measure_case
 from trials_per_hour import EPOCHS, POINTS, QUICK_EPOCHS, Case, given_points, run_ours, run_plain
 
@@ -63,7 +63,7 @@ def trials(folder: Path, *, quick: bool) -> Row:
         result=result,
         spread=spread,
         at_least=SEVERAL_WORKERS,
-        note=f"{case.count} trials of {case.epochs} epochs, {rounds} pairs, "
+        note=f"{case.count} trials of {case.epochs} epochs, {count(rounds, 'pair')}, "
         f"{torch.cuda.get_device_name(0)}",
     )
 

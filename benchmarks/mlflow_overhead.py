@@ -18,7 +18,7 @@ from pathlib import Path
 from commands import TUNECTL, run
 from pairs import Pairs, in_turn
 from projects import new_project
-from rows import Row, run_alone, seconds
+from rows import Row, count, run_alone, seconds
 
 SEARCH = """\
 study: {name: overhead, pruner: {name: NopPruner}, sampler: {name: RandomSampler}}
@@ -68,7 +68,7 @@ def measure(*, quick: bool, size: Size | None = None) -> Iterator[Row]:
         result=result,
         spread=spread,
         note=f"{size.trials} trials of {size.epochs} epochs, hidden 32, one worker, start and end "
-        f"included, {size.rounds} pairs",
+        f"included, {count(size.rounds, 'pair')}",
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import machine
-from rows import COLUMNS, Row
+from rows import COLUMNS, Row, seconds
 
 HEAD = """\
 # Results of the benchmarks
@@ -43,7 +43,7 @@ class Section:
         lines = [
             self.about,
             "",
-            f"{today}, {machine.commit()}, {self.took_s / 60:.1f} minutes: "
+            f"{today}, {machine.commit()}, {seconds(self.took_s)}: "
             f"`python benchmarks/{self.name}.py`",
             "",
             _line(COLUMNS),

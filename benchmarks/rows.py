@@ -98,6 +98,11 @@ def seconds(value_s: float) -> str:
     return f"{number(value_s * 1e3)} ms" if value_s < 1 else f"{number(value_s)} s"
 
 
+def count(number_of: int, what: str) -> str:
+    """Return `1 pair`, `2 pairs`."""
+    return f"{number_of} {what}" + ("s" if number_of != 1 else "")
+
+
 def megabytes(value_bytes: float) -> str:
     """Return so much memory."""
     return f"{value_bytes / 1e6:,.0f} MB"

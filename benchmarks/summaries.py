@@ -18,7 +18,7 @@ from pathlib import Path
 from commands import PYTHON, TUNECTL, Run, run
 from pairs import Pairs, Side, in_turn
 from projects import SPACE_YAML, new_project
-from rows import Row, megabytes, run_alone, seconds
+from rows import Row, count, megabytes, run_alone, seconds
 
 SMALL, LARGE, QUICK_LARGE, STEPS = 20, 10_000, 1000, 50
 SMALL_ROUNDS, LARGE_ROUNDS = 15, 3
@@ -71,7 +71,7 @@ def of_small(folder: Path, rounds: int) -> Row:
         result=result,
         spread=spread,
         at_most=1.3,
-        note=f"{rounds} pairs",
+        note=count(rounds, "pair"),
     )
 
 
@@ -96,7 +96,7 @@ def of_large(folder: Path, n_trials: int, rounds: int) -> Iterator[Row]:
         result=result,
         spread=spread,
         at_least=10.0,
-        note=f"{rounds} pairs on the same file",
+        note=f"{count(rounds, 'pair')} on the same file",
     )
     peaks = {name: statistics.median(one.peak_bytes for one in runs[name]) for name in runs}
     yield Row(

@@ -23,8 +23,8 @@ import torch
 import plain_script
 from pairs import Pairs, in_turn, timed
 from projects import demo_data
-from rows import Row, run_alone, seconds
-from tunectl.config.schema import TrainingRun
+from rows import Row, count, run_alone, seconds
+from tunectl.config.signal_run import TrainingRun
 from tunectl.objectives.flow_cnn_setup import make_loss, prepare_data
 from tunectl.training.device import convolutions_for, torch_settings
 from tunectl.training.loop import FitPlan, fit, start_training
@@ -191,7 +191,7 @@ def measure_case(
         result=result,
         spread=spread,
         at_least=at_least or case.at_least,
-        note=f"{case.samples} samples, {rounds} pairs of {epochs} epochs",
+        note=f"{case.samples} samples, {count(rounds, 'pair')} of {count(epochs, 'epoch')}",
     )
 
 
