@@ -45,7 +45,7 @@ fuzz: $(STAMP)  ## 10,000 damaged configurations, which takes some minutes
 torture: $(STAMP)  ## the long form of tests/torture: every signal forty times, every write, a thousand readers
 	TUNECTL_KILLS=40 TUNECTL_SWEEP=all TUNECTL_READS=1000 TUNECTL_HELD_S=20 $(BIN)/pytest tests/torture
 
-bench: $(STAMP)  ## all benchmarks, half an hour on a machine with nothing else to do; ONLY="asking gpu": some
+bench: $(STAMP)  ## all benchmarks, half an hour on an idle machine; ONLY="asking gpu" for some
 	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick) $(ONLY)
 
 docs-figures: $(STAMP)  ## make the figures of docs/figures.md anew from real studies, some minutes
