@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test test-fast test-long torture fuzz docs-figures clean
+.PHONY: help install demo check test test-fast test-long torture fuzz bench docs-figures clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | expand -t 14
@@ -44,6 +44,9 @@ fuzz: $(STAMP)  ## 10,000 damaged configurations, which takes some minutes
 
 torture: $(STAMP)  ## the long form of tests/torture: every signal forty times, every write, a thousand readers
 	TUNECTL_KILLS=40 TUNECTL_SWEEP=all TUNECTL_READS=1000 TUNECTL_HELD_S=20 $(BIN)/pytest tests/torture
+
+bench: $(STAMP)  ## all benchmarks, half an hour on an idle machine; ONLY="asking gpu" for some
+	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick) $(ONLY)
 
 docs-figures: $(STAMP)  ## make the figures of docs/figures.md anew from real studies, some minutes
 	$(BIN)/python docs/gallery/make.py

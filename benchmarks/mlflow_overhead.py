@@ -1,23 +1,25 @@
 """How much longer a study takes because it is mirrored in MLflow.
 
-    python benchmarks/mlflow_overhead.py [N_TRIALS] [N_EPOCHS] [REPEATS]
+    python benchmarks/mlflow_overhead.py [--quick] [--trials N] [--epochs N] [--rounds N]
 
-It runs the same study on the demonstration data with and without MLflow, in turn, 20 trials of 50
-epochs each, and prints the seconds of each call and their ratio. A first call, which is not
-counted, warms up the file cache and makes the data.
+It runs the same study on the demonstration data with and without MLflow, in turn, whole commands. A
+first call, which is not counted, makes MLflow's database.
 """
 
 from __future__ import annotations
 
-import os
-import statistics
-import subprocess
+import argparse
 import sys
 import tempfile
-import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-TUNECTL = Path(sys.executable).with_name("tunectl")
+from commands import TUNECTL, run
+from pairs import Pairs, in_turn
+from projects import new_project
+from rows import Row, count, run_alone, seconds
+
 SEARCH = """\
 study: {name: overhead, pruner: {name: NopPruner}, sampler: {name: RandomSampler}}
 params_to_tune:
@@ -25,37 +27,64 @@ params_to_tune:
 """
 
 
-def main(n_trials: int = 20, n_epochs: int = 50, repeats: int = 3) -> None:
-    """Run the studies and print what they took."""
-    seconds: dict[bool, list[float]] = {False: [], True: []}
-    with tempfile.TemporaryDirectory() as folder:
-        project = Path(folder)
-        (project / "config.yaml").write_text("runtime: {device: cpu}\n")
-        (project / "params.yaml").write_text(f"training: {{epochs: {n_epochs}}}\n")
-        (project / "optuna_params.yaml").write_text(SEARCH)
-        run(project, 1, mirrored=True)
-        for _ in range(repeats):
-            for mirrored in (False, True):
-                seconds[mirrored].append(run(project, n_trials, mirrored=mirrored))
-                word = "with" if mirrored else "without"
-                print(f"{word:8} MLflow: {seconds[mirrored][-1]:7.2f} s")
-    without, mirrored_s = (statistics.median(seconds[one]) for one in (False, True))
-    print(f"median: {without:.2f} s and {mirrored_s:.2f} s, {mirrored_s / without - 1:+.1%}")
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How much is run: trials of a study, epochs of a trial, pairs of studies."""
+
+    trials: int = 10
+    epochs: int = 20
+    rounds: int = 2
 
 
-def run(project: Path, n_trials: int, *, mirrored: bool) -> float:
-    """Run a fresh study; return the seconds that the call took."""
-    command = [TUNECTL, "tune", "--fresh", "--n-trials", str(n_trials)]
-    begun = time.perf_counter()
-    subprocess.run(
-        [*command, f"mlflow.enabled={str(mirrored).lower()}"],
-        cwd=project,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=True,
-        capture_output=True,
+QUICK = Size(trials=2, epochs=3, rounds=1)
+
+
+def measure(*, quick: bool, size: Size | None = None) -> Iterator[Row]:
+    """Yield the row."""
+    size = size or (QUICK if quick else Size())
+    with tempfile.TemporaryDirectory() as name:
+        params = f"model: {{hidden: 32}}\ntraining: {{epochs: {size.epochs}}}\n"
+        project = new_project(Path(name) / "project", params=params, search=SEARCH)
+
+        def once(count: int, *, mirrored: bool) -> float:
+            command = [TUNECTL, "tune", "--fresh", "--n-trials", str(count)]
+            switch = f"mlflow.enabled={str(mirrored).lower()}"
+            return run([*command, switch], cwd=project).wall_s
+
+        once(1, mirrored=True)
+        taken = in_turn(
+            {
+                "with": lambda: once(size.trials, mirrored=True),
+                "without": lambda: once(size.trials, mirrored=False),
+            },
+            size.rounds,
+        )
+    pairs = Pairs(ours=taken["with"], theirs=taken["without"])
+    result, spread = pairs.times_slower()
+    yield Row(
+        what="a study with its mirror in MLflow against one without",
+        ours=seconds(pairs.ours_s),
+        theirs=seconds(pairs.theirs_s),
+        result=result,
+        spread=spread,
+        note=f"{size.trials} trials of {size.epochs} epochs, hidden 32, one worker, start and end "
+        f"included, {count(size.rounds, 'pair')}",
     )
-    return time.perf_counter() - begun
+
+
+def main() -> None:
+    """Take the sizes out of the arguments, and run."""
+    parser = argparse.ArgumentParser(add_help=False)
+    for option in ("trials", "epochs", "rounds"):
+        parser.add_argument(f"--{option}", type=int)
+    own, sys.argv[1:] = parser.parse_known_args()
+    given = {name: value for name, value in vars(own).items() if value is not None}
+
+    def sized(*, quick: bool) -> Iterator[Row]:
+        return measure(quick=quick, size=replace(QUICK if quick else Size(), **given))
+
+    run_alone(sized)
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()

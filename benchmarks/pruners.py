@@ -56,7 +56,7 @@ def record(count: int) -> None:
         for number in range(count):
             parameters = space.suggest(study.ask())
             start = time.perf_counter()
-            values = _train(_with(settings.run, parameters), Path(project))
+            values = _train(_with(settings.run.as_kind(TrainingRun), parameters), Path(project))
             print(f"{number}: {min(values):.4f}, {time.perf_counter() - start:.1f} s", flush=True)
             curves.append({"params": parameters, "val_mse": [round(value, 6) for value in values]})
     text = ",\n".join(json.dumps(curve) for curve in curves)

@@ -1,0 +1,207 @@
+"""One training epoch with its evaluation: the plain script's loop against `tunectl`'s, one thread.
+
+    python benchmarks/training_epoch.py [--quick]
+
+The same network, data, batch size and optimiser in one process, the two loops in turn. Ours is
+`fit` as a trial calls it: with the settings of PyTorch that a trial has, the metrics of every epoch
+and the best weights kept. The plain loop is that of `plain_script.py`.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import plain_script
+from pairs import Pairs, in_turn, timed
+from projects import demo_data
+from rows import Row, count, run_alone, seconds
+from tunectl.config.signal_run import TrainingRun
+from tunectl.objectives.flow_cnn_setup import make_loss, prepare_data
+from tunectl.training.device import convolutions_for, torch_settings
+from tunectl.training.loop import FitPlan, fit, start_training
+from tunectl.training.models import build_from
+
+BLOCK_S, QUICK_BLOCK_S = 2.0, 0.3
+ROUNDS, QUICK_ROUNDS = 5, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A network and a batch size.
+
+    Args:
+        size: What the network is called.
+        layout: Of the data, `1d` or `2d`.
+        hidden: Width of the network.
+        batch_size: Samples per step.
+        samples: Samples of the data; 70 % of them are trained on.
+        at_least: Target of the ratio.
+    """
+
+    size: str
+    layout: str
+    hidden: int
+    batch_size: int
+    samples: int
+    at_least: float
+
+
+CASES = (
+    Case(size="small", layout="1d", hidden=32, batch_size=2, samples=120, at_least=1.3),
+    Case(size="middle", layout="1d", hidden=64, batch_size=4, samples=120, at_least=1.0),
+    Case(size="large", layout="1d", hidden=128, batch_size=8, samples=120, at_least=1.0),
+    Case(size="small", layout="2d", hidden=32, batch_size=2, samples=40, at_least=1.3),
+    Case(size="middle", layout="2d", hidden=64, batch_size=4, samples=40, at_least=1.0),
+    Case(size="large", layout="2d", hidden=128, batch_size=8, samples=40, at_least=1.0),
+)
+
+
+class PlainLoop:
+    """The plain script's loop over one case.
+
+    Args:
+        run: The configuration.
+        device: Where it trains.
+    """
+
+    def __init__(self, run: TrainingRun, device: str) -> None:
+        self.device = torch.device(device)
+        assert run.dataset.x_path is not None and run.dataset.t_path is not None
+        data = plain_script.load_data(
+            Path(run.dataset.x_path), Path(run.dataset.t_path), 1, run.dataset.limit_samples or None
+        )
+        self.train, self.valid, _ = plain_script.make_loaders(data, run.training.batch_size)
+        _, _, architecture = prepare_data(run, Path(), "cpu")
+        torch.manual_seed(run.training.seed)
+        self.model = build_from(architecture).to(self.device)
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(),
+            lr=run.training.learning_rate,
+            weight_decay=run.training.weight_decay,
+        )
+        self.weights = torch.tensor(plain_script.TARGET_WEIGHTS, device=self.device)
+        self.lowest = math.inf
+
+    def train_epochs(self, count: int) -> None:
+        """Train so many epochs more."""
+        for _ in range(count):
+            plain_script.train_epoch(
+                self.model, self.train, self.optimizer, self.weights, self.device
+            )
+            predicted, true = plain_script.predict(self.model, self.valid, self.device)
+            value = float(np.mean((predicted - true) ** 2))
+            if value < self.lowest:
+                self.lowest, self.best = value, copy.deepcopy(self.model.state_dict())
+
+
+class OurLoop:
+    """`fit` over one case, as a trial calls it.
+
+    Args:
+        run: The configuration.
+        device: Where it trains.
+    """
+
+    def __init__(self, run: TrainingRun, device: str) -> None:
+        self.data, self.split, architecture = prepare_data(run, Path(), device)
+        self.state = start_training(architecture, run.training, device)
+        self.loss = make_loss(run.training, architecture.targets)
+        self.device, self.run = device, run
+
+    def train_epochs(self, count: int, on_batch: Callable[[], None] = lambda: None) -> None:
+        """Train so many epochs more."""
+        training = self.run.training
+        plan = FitPlan(
+            epochs=self.state.epoch + count,
+            batch_size=training.batch_size,
+            seed=training.seed,
+            metric="val_mse",
+            direction="minimize",
+        )
+        positions = training.batch_size * math.prod(self.data.input_shape[1:])
+        settings = torch_settings(self.device, threads=1)
+        with settings, convolutions_for(self.device, positions):
+            fit(self.state, self.data, self.split, plan, self.loss, lambda _: None, on_batch)
+
+
+def configured(case: Case, folder: Path) -> TrainingRun:
+    """Return the configuration of a case; its data are made in the folder if they are not there."""
+    data = folder / f"data-{case.layout}-{case.samples}"
+    if data.exists():
+        x_path, t_path = data / "x_train.npy", data / "t_train.npy"
+    else:
+        x_path, t_path = demo_data(data, layout=case.layout, samples=case.samples)
+    return TrainingRun.model_validate(
+        {
+            "dataset": {"source": "npy", "x_path": str(x_path), "t_path": str(t_path)},
+            "model": {"hidden": case.hidden},
+            "training": {"batch_size": case.batch_size},
+        }
+    )
+
+
+def measure_case(
+    case: Case,
+    folder: Path,
+    *,
+    device: str = "cpu",
+    at_least: float | None = None,
+    quick: bool,
+) -> Row:
+    """Return the row of one case.
+
+    Args:
+        case: The network and the batch size.
+        folder: Where its data are, or are to be.
+        device: Where both loops train.
+        at_least: Another target than the case's own.
+        quick: Few and short rounds.
+    """
+    run = configured(case, folder)
+    plain, ours = PlainLoop(run, device), OurLoop(run, device)
+    # Not counted: what is imported and allocated at the first step.
+    for loop in (plain, ours):
+        loop.train_epochs(1)
+    once_s = max(timed(partial(loop.train_epochs, 1))() for loop in (plain, ours))
+    epochs = max(1, round((QUICK_BLOCK_S if quick else BLOCK_S) / once_s))
+    rounds = QUICK_ROUNDS if quick else ROUNDS
+    taken = in_turn(
+        {
+            "plain": timed(partial(plain.train_epochs, epochs)),
+            "ours": timed(partial(ours.train_epochs, epochs)),
+        },
+        rounds,
+    )
+    pairs = Pairs(ours=taken["ours"], theirs=taken["plain"])
+    result, spread = pairs.times_faster()
+    return Row(
+        what=f"one epoch, {case.size} network ({case.layout}, hidden {case.hidden}, "
+        f"batch {case.batch_size}) on {device}, against the plain loop",
+        ours=seconds(pairs.ours_s / epochs),
+        theirs=seconds(pairs.theirs_s / epochs),
+        result=result,
+        spread=spread,
+        at_least=at_least or case.at_least,
+        note=f"{case.samples} samples, {count(rounds, 'pair')} of {count(epochs, 'epoch')}",
+    )
+
+
+def measure(*, quick: bool) -> Iterator[Row]:
+    """Yield a row for each case."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        for case in CASES:
+            yield measure_case(case, Path(name), quick=quick)
+
+
+if __name__ == "__main__":
+    run_alone(measure)
