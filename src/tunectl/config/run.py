@@ -27,10 +27,11 @@ class Run(Section):
         """Return the value at a dotted key, None where there is none."""
         here: Any = self
         for name in key.split("."):
-            if isinstance(here, Mapping):
-                here = here.get(name)
+            if isinstance(here, Section):
+                own = name in type(here).model_fields
+                here = getattr(here, name) if own else (here.model_extra or {}).get(name)
             else:
-                here = getattr(here, name, None) if isinstance(here, Section) else None
+                here = here.get(name) if isinstance(here, Mapping) else None
         return here
 
     def values(self) -> dict[str, Scalar]:

@@ -32,7 +32,7 @@ from tunectl.objectives.base import (
     TrialTimedOut,
 )
 from tunectl.objectives.trial import Trial, seed_of
-from tunectl.objectives.user_code import load_function, mark_as_of, place_of
+from tunectl.objectives.user_code import load_function, place_of
 
 
 class FunctionObjective:
@@ -63,7 +63,6 @@ class FunctionObjective:
         name = run.objective_name
         try:
             function = load_function(name, project)
-            mark_as_of(project, name)
             if not _takes_one(function):
                 raise ObjectiveError(f"{name} must take one argument, the trial")
             model = config_model(function)
@@ -79,7 +78,6 @@ class FunctionObjective:
         """
         name, project = context.config.run.objective_name, context.project
         function = load_function(name, project)
-        mark_as_of(project, name)
         trial: Trial[Any] = Trial(context, _config(config_model(function), context.config.run))
         context.check_stop()
         _seed(seed_of(context))
@@ -99,7 +97,11 @@ class FunctionObjective:
                 raise
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             raise ObjectiveError(f"{what}{place_of(error, project)}") from error
-        outcome = _outcome(returned, trial, context)
+        try:
+            outcome = _outcome(returned, trial, context)
+        except ObjectiveError:
+            _leave_histories(trial, {})
+            raise
         _leave_histories(trial, outcome.metrics, outcome)
         return outcome
 

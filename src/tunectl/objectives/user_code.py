@@ -49,11 +49,14 @@ def load_function(name: str, project: Path) -> Callable[[Any], Any]:
 
 def _import(name: str, project: Path) -> ModuleType:
     top = name.partition(".")[0]
-    if PathFinder.find_spec(top, [str(project)]) is not None:
-        _refuse_hiding(top, project)
+    spec = PathFinder.find_spec(top, [str(project)])
+    if spec is not None:
+        _refuse_hiding(spec, project)
         _let_be_found(top, project)
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
+        _mark_as_of(project, top)
+        return module
     except ModuleNotFoundError as error:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
             raise ObjectiveError(
@@ -64,16 +67,17 @@ def _import(name: str, project: Path) -> ModuleType:
         raise ObjectiveError(_why_not(name, project, error)) from error
 
 
-def _refuse_hiding(top: str, project: Path) -> None:
+def _refuse_hiding(spec: ModuleSpec, project: Path) -> None:
     """Refuse a module of the project that has the name of one which others need.
 
     Raises:
         ObjectiveError: it has.
     """
+    top = spec.name
     if top in sys.stdlib_module_names:
         raise ObjectiveError(f"{top} is a module of Python's own; rename the one in {project}")
     loaded = sys.modules.get(top)
-    if loaded is None or _is_in(loaded, project):
+    if loaded is None or _place(loaded.__spec__) == _place(spec):
         return
     if getattr(loaded, "__tunectl_project__", None) is not None:
         for other in [key for key in sys.modules if key == top or key.startswith(f"{top}.")]:
@@ -114,11 +118,18 @@ class _Finder(importlib.abc.MetaPathFinder):
         return PathFinder.find_spec(fullname, [self._folder], target)
 
 
-def mark_as_of(project: Path, name: str) -> None:
+def _mark_as_of(project: Path, name: str) -> None:
     """Remember that a top-level module is a project's, so that another's may take its place."""
-    top = sys.modules.get(name.partition(":")[0].partition(".")[0])
+    top = sys.modules.get(name)
     if top is not None and _is_in(top, project):
         top.__tunectl_project__ = str(project)  # type: ignore[attr-defined]
+
+
+def _place(spec: ModuleSpec | None) -> object:
+    """Return where a module is: its file, or the folders of a package without one."""
+    if spec is None:
+        return None
+    return spec.origin or list(spec.submodule_search_locations or ())
 
 
 def _is_in(module: ModuleType, project: Path) -> bool:
