@@ -8,7 +8,8 @@ from typing import Any
 
 import optuna
 import pytest
-from cli_project import Project, copy_of, mixed_project, small_project
+from cli_project import CONFIG, Project, copy_of, mixed_project, small_project
+from objective_cases import CASES
 
 
 @pytest.fixture(scope="session")
@@ -187,3 +188,24 @@ def test_a_study_of_several_objectives_of_another_program(tmp_path: Path) -> Non
     ]
     head = json.loads((tmp_path / "s.jsonl").read_text().splitlines()[0])
     assert head["directions"] == ["minimize", "maximize"]
+
+
+def test_an_imported_study_runs_no_code_that_came_with_it(tmp_path: Path) -> None:
+    theirs = CASES["function"].make(tmp_path / "theirs")
+    theirs.ok("tune")
+    theirs.ok("study", "export", "s", "s.jsonl")
+    mine = Project(tmp_path / "mine")
+    mine.write(config=CONFIG)
+    mine.ok("study", "import", str(theirs.path / "s.jsonl"))
+    (mine.path / "fit.py").write_text("raise SystemExit('it was run')", encoding="utf-8")
+
+    for command in (("study", "resume", "s"), ("worker", "--study", "s")):
+        result = mine.tunectl(*command, "--n-trials", "1")
+        assert result.code == 2, result
+        assert "no file of this project names" in result.said
+
+    for name in ("fit.py", "params.yaml", "optuna_params.yaml"):
+        (mine.path / name).write_bytes((theirs.path / name).read_bytes())
+    mine.ok("tune", "--n-trials", "1")
+    mine.ok("study", "resume", "s", "--n-trials", "1")
+    assert len(mine.trials("s")) == 4
