@@ -83,6 +83,7 @@ def test_a_bundle_has_all_that_is_needed(bundle: Path) -> None:
     assert {path.name for path in bundle.iterdir()} == FILES
 
 
+@pytest.mark.long
 def test_exporting_twice_gives_the_same_bytes(mixed: Project, bundle: Path, tmp_path: Path) -> None:
     mixed.ok("best", "--export", "--to", tmp_path / "again")
     mixed.ok("best", "--export", "--to", tmp_path / "one.zip")

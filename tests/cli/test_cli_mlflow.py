@@ -117,7 +117,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory, server: MlflowServer) -> tupl
     return many, whole
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_trial_of_studies_that_ran_at_once_is_under_its_own_parent_and_only_once(
     pair: tuple[Project, Project], server: MlflowServer
 ) -> None:

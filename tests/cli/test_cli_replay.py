@@ -122,6 +122,7 @@ def test_what_cannot_be_replayed_is_refused(mixed: Project, tmp_path: Path) -> N
         assert words in result.said
 
 
+@pytest.mark.long
 def test_a_trial_that_was_pruned_for_it_diverges_again(tmp_path: Path) -> None:
     search = """\
 study: {name: small, n_trials: 1, sampler: {name: GridSampler}, pruner: {name: NopPruner}}

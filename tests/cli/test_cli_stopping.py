@@ -41,7 +41,7 @@ def end(process: subprocess.Popen[str], number: int) -> tuple[int, str]:
     return process.returncode, err
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_study_that_is_stopped_again_and_again_goes_on_with_the_same_trial(
     tmp_path: Path,
 ) -> None:

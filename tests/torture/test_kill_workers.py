@@ -158,7 +158,7 @@ def test_two_workers_killed_again_and_again_make_the_study_of_one_left_in_peace(
     assert "Traceback" not in (folder / "log.txt").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("_", range(TIMES))
 def test_four_processes_of_two_workers_make_exactly_the_trials_asked_for(
     tmp_path: Path, _: int
