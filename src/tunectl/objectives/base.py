@@ -87,6 +87,13 @@ class TrialContext(Protocol):
             DivergedError: the metric is no finite number.
         """
 
+    def settle(self) -> None:
+        """Have everything that was reported written; to be called before a checkpoint is.
+
+        Reports of short epochs are written together, a fraction of a second later. A checkpoint
+        that is ahead of them would go on after epochs of which the database never hears.
+        """
+
     def check_stop(self) -> None:
         """Stop here if the program has been told to; cheap enough for every batch.
 

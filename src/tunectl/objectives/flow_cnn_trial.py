@@ -110,6 +110,7 @@ class _Trial:
             fitted = fit(self.state, data, split, plan, loss, self._on_epoch, self._on_batch)
             check_stop()  # what is left to do may take a while, and can be done later
         except TrialInterrupted:
+            self.context.settle()
             saved = save_checkpoint(folder, self.state)
             self.context.log.info("interrupted; can go on from %s", saved.name)
             raise
@@ -131,7 +132,7 @@ class _Trial:
     def _on_batch(self) -> None:
         self.context.check_stop()
         if self.clock.is_due(least_s=LONG_EPOCH_S):
-            self.clock.save(self.directory.checkpoints_dir, self.state)
+            self._save()
 
     def _on_epoch(self, record: EpochRecord) -> None:
         metric = self.config.study.metric
@@ -141,7 +142,11 @@ class _Trial:
         )
         self.context.report(record.epoch, _finite(record.metrics))
         if record.epoch < self.signal_run.training.epochs and self.clock.is_due():
-            self.clock.save(self.directory.checkpoints_dir, self.state)
+            self._save()
+
+    def _save(self) -> None:
+        self.context.settle()
+        self.clock.save(self.directory.checkpoints_dir, self.state)
 
     def _leave_histories(self) -> None:
         """Write what a trial reached that does not come to its end; the test split stays unused."""

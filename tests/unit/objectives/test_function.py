@@ -48,6 +48,9 @@ class Told:
     checks: int = 0
     reported: dict[int, Mapping[str, float]] = field(default_factory=dict)
 
+    def settle(self) -> None:
+        """Nothing is written."""
+
     def check_stop(self) -> None:
         self.checks += 1
         if self.stop_at is not None and self.checks >= self.stop_at:
