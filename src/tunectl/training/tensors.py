@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tunectl.training.data import Indices, Samples, Scaler, Split
+from tunectl.training.data import Indices, Samples, Split
 from tunectl.training.device import derive_seed
 
 SHARE_OF_FREE_MEMORY = 0.5
@@ -39,8 +39,7 @@ class SampleTensors:
         self, samples: Samples, split: Split, *, normalize_targets: bool, device: str
     ) -> None:
         self.device = torch.device(device)
-        self.input_scaler = Scaler.fit(samples.x, split.train)
-        self.target_scaler = Scaler.fit(samples.t, split.train)
+        self.input_scaler, self.target_scaler = samples.scalers(split.train)
         self.normalize_targets = normalize_targets
         self._t = samples.t
         self._x = self._placed(torch.from_numpy(samples.x))
