@@ -207,7 +207,7 @@ def load_dataset(dataset: Dataset, project: Path) -> Samples:
     with _cache_lock:
         selection = _selection(dataset, find_files(dataset, project))
         name = selection.fingerprint if selection else None
-        if name in _cache:
+        if name is not None and name in _cache:
             _cache.move_to_end(name)
             return _cache[name]
         while len(_cache) >= KEPT_SELECTIONS:

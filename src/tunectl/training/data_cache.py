@@ -216,7 +216,7 @@ def _write(out: BinaryIO, making: Making, selection: Selection) -> None:
     """Write a selection to an empty file."""
     out.seek(HEADER_BYTES)
     for block in making.blocks():
-        out.write(memoryview(np.ascontiguousarray(block, dtype=_FLOAT)).cast("B"))
+        out.write(np.ascontiguousarray(block, dtype=_FLOAT).data.cast("B"))
     out.write(np.ascontiguousarray(making.t, dtype=_FLOAT).tobytes())
     out.flush()
     header = {
@@ -292,6 +292,4 @@ _said: set[str] = set()
 def _say_why_not(reason: str) -> None:
     if reason not in _said:
         _said.add(reason)
-        log.warning(
-            "each worker holds the data in its own memory: no file can be kept (%s)", reason
-        )
+        log.warning("each worker holds the data in its own memory, no file for all: %s", reason)
