@@ -81,7 +81,7 @@ class _Trial:
         self.plan = self._plan()
         self.convolutions = Convolutions.choose(
             self.data.device.type,
-            hidden=config.model.hidden,
+            hidden=run.model.hidden,
             batch_size=self.plan.part_size,
             input_shape=self.data.input_shape,
             precision=self.plan.precision,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tunectl.config.schema import DataSplit, Training
+from tunectl.config.signal_run import DataSplit, Training
 from tunectl.training.architecture import Architecture, Kind
 from tunectl.training.convolutions import Convolutions
 from tunectl.training.data import Samples, split_indices

@@ -13,7 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tunectl.config.schema import Dataset, TrainingRun
+from tunectl.config.signal_run import Dataset, TrainingRun
 from tunectl.errors import DataError
 from tunectl.training import data, data_cache
 from tunectl.training.data import load_dataset
@@ -180,7 +180,7 @@ def test_a_disk_that_fills_up_costs_nothing(tmp_path: Path) -> None:
     program = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from tunectl.config.schema import Dataset\n"
+        "from tunectl.config.signal_run import Dataset\n"
         "from tunectl.training import data\n"
         "data.LARGE_BYTES = data.LEFT_FREE_BYTES = 0\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500))\n"
@@ -204,7 +204,7 @@ def test_two_processes_at_once_make_it_once(tmp_path: Path) -> None:
     program = (
         "import logging, sys\n"
         "from pathlib import Path\n"
-        "from tunectl.config.schema import Dataset\n"
+        "from tunectl.config.signal_run import Dataset\n"
         "from tunectl.training import data\n"
         "logging.basicConfig(level=logging.INFO)\n"
         "data.LARGE_BYTES = data.LEFT_FREE_BYTES = 0\n"
