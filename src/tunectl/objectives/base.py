@@ -219,7 +219,7 @@ class Rehearsable(Protocol):
         """Return how much a configuration without misfits asks of the machine."""
 
     def rehearse(self, run: Run, runtime: Runtime, project: Path, device: str) -> Rehearsal:
-        """Take a few training steps and forget them; nothing is written.
+        """Take a few training steps and forget them; nothing is written but what can be deleted.
 
         Args:
             run: A configuration without misfits.

@@ -18,9 +18,10 @@ from tunectl.errors import DataError
 from tunectl.objectives.base import ModelSize, Rehearsal
 from tunectl.objectives.exhaustion import memory_errors
 from tunectl.objectives.flow_cnn_setup import make_loss, plan_network, prepare_data
+from tunectl.training.convolutions import Convolutions
 from tunectl.training.data import Split
 from tunectl.training.data_files import open_dataset
-from tunectl.training.device import convolutions_for, torch_settings
+from tunectl.training.device import torch_settings
 from tunectl.training.loop import TrainingState, predict, start_training, train_step
 from tunectl.training.memory import watch_memory
 from tunectl.training.models import build_from
@@ -62,14 +63,14 @@ def rehearse(run: TrainingRun, runtime: Runtime, project: Path, device: str) -> 
     )
     with settings, memory_errors(device):
         data, split, architecture = prepare_data(run, project, device)
-        positions = run.training.batch_size * math.prod(data.input_shape[1:])
-        kind = torch.device(device).type
-        with convolutions_for(kind, positions, precision=runtime.precision):
+        convolutions = _convolutions(run, runtime, data)
+        with convolutions.in_use():
             # A first step loads libraries, whose memory is not the network's.
             tiny = start_training(replace(architecture, hidden=2), run.training, device)
             _Steps(run, runtime, data, split, tiny).take()
             with watch_memory(device) as memory:
                 state = start_training(architecture, run.training, device)
+                convolutions.arrange(state.model)
                 steps = _Steps(run, runtime, data, split, state)
                 loss = steps.take()
                 gradients_finite = _are_finite(state)
@@ -99,13 +100,23 @@ def measure_rate(
     )
     with settings, memory_errors(device):
         data, split, architecture = prepare_data(run, project, device)
-        positions = run.training.batch_size * math.prod(data.input_shape[1:])
-        kind = torch.device(device).type
-        with convolutions_for(kind, positions, precision=runtime.precision):
+        convolutions = _convolutions(run, runtime, data)
+        with convolutions.in_use():
             state = start_training(architecture, run.training, device)
+            convolutions.arrange(state.model)
             steps = _Steps(run, runtime, data, split, state)
             steps.take()  # the first one loads libraries
             return steps.rate(seconds)
+
+
+def _convolutions(run: TrainingRun, runtime: Runtime, data: SampleTensors) -> Convolutions:
+    return Convolutions.choose(
+        data.device.type,
+        hidden=run.model.hidden,
+        batch_size=run.training.batch_size,
+        input_shape=data.input_shape,
+        precision=runtime.precision,
+    )
 
 
 class _Steps:

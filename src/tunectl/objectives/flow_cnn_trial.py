@@ -31,7 +31,8 @@ from tunectl.objectives.exhaustion import memory_errors
 from tunectl.objectives.flow_cnn_setup import make_loss, prepare_data
 from tunectl.objectives.flow_cnn_summary import evaluation_summary
 from tunectl.training.checkpoint import CheckpointClock, restore_latest, save_checkpoint
-from tunectl.training.device import convolutions_for, frugal_memory, resolve_device, torch_settings
+from tunectl.training.convolutions import Convolutions
+from tunectl.training.device import frugal_memory, resolve_device, torch_settings
 from tunectl.training.divergence import DIVERGED
 from tunectl.training.loop import (
     EpochRecord,
@@ -78,6 +79,14 @@ class _Trial:
         self.state: TrainingState = start_training(self.architecture, run.training, device)
         self.clock = CheckpointClock()
         self.plan = self._plan()
+        self.convolutions = Convolutions.choose(
+            self.data.device.type,
+            hidden=run.model.hidden,
+            batch_size=self.plan.part_size,
+            input_shape=self.data.input_shape,
+            precision=self.plan.precision,
+        )
+        self.convolutions.arrange(self.state.model)
 
     def run(self) -> Outcome:
         """Train, then evaluate the best epoch's weights."""
@@ -89,8 +98,7 @@ class _Trial:
             self.data.input_shape,
             *sizes,
         )
-        positions = self.plan.part_size * math.prod(self.data.input_shape[1:])
-        with convolutions_for(self.data.device.type, positions, precision=self.plan.precision):
+        with self.convolutions.in_use():
             try:
                 return self._evaluate(self._fit())
             except (TrialPruned, TrialTimedOut, ObjectiveError):
