@@ -144,7 +144,7 @@ class Trial(Generic[C]):
                 shutil.copyfile(source, beside)
         return target
 
-    def settle(self) -> None:
+    def end_as_told(self) -> None:
         """End the trial as it was told to, where the function has not let that through.
 
         Raises:
