@@ -147,6 +147,26 @@ class TrialDir:
         """The trial's own log."""
         return self.path / "logs" / "trial.log"
 
+    @property
+    def params_file(self) -> Path:
+        """The values that a program is to run with, for the program to read."""
+        return self.path / "params.yaml"
+
+    @property
+    def stop_file(self) -> Path:
+        """Appears when a program is to end, and says why."""
+        return self.path / "stop"
+
+    @property
+    def reports_file(self) -> Path:
+        """What a program has reported, a line of JSON per step."""
+        return self.path / "logs" / "reports.jsonl"
+
+    @property
+    def program_lock_file(self) -> Path:
+        """Locked as long as a program of this trial runs, also one whose worker is dead."""
+        return self.path / ".program.lock"
+
     def figures(self) -> list[Path]:
         """Return its figures: the learning curves, the overview, then the others by name."""
         found = [*self.path.glob("[!.]*.png"), *self.plots_dir.glob("[!.]*.png")]

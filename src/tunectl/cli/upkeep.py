@@ -107,12 +107,14 @@ class Checked:
         warnings: What works but is probably not meant.
         loaded: The configuration; None where it is not valid.
         plan: What a `tune` would do; None where that was not asked or cannot be said.
+        replaced: What is named in texts of the user's and gives way to a value in every trial.
     """
 
     problems: Sequence[Problem]
     warnings: Sequence[Problem] = ()
     loaded: Loaded | None = None
     plan: Plan | None = None
+    replaced: Sequence[str] = ()
 
 
 def check(
@@ -177,6 +179,7 @@ def _examine(loaded: Loaded, project: Path, *, plan: bool) -> Checked:
         warnings=[loaded.place(one) for one in dict.fromkeys(warnings)],
         loaded=loaded,
         plan=planned,
+        replaced=findings.replaced,
     )
 
 
@@ -191,6 +194,9 @@ def _report(checked: Checked, *, with_origins: bool) -> None:
     if checked.problems or checked.loaded is None:
         return
     emit("configuration and data are valid\n")
+    if checked.replaced:
+        names = ", ".join(f"{{{name}}}" for name in checked.replaced)
+        emit(f"replaced in the command: {names}\n")
     if checked.plan is not None:
         from tunectl.cli.plan_view import plan_view
 
@@ -210,6 +216,7 @@ def _document(checked: Checked, *, plan: bool) -> dict[str, Any]:
         "valid": not checked.problems,
         "problems": [plain(one) for one in checked.problems],
         "warnings": [plain(one) for one in checked.warnings],
+        "replaced": list(checked.replaced),
     }
     if checked.loaded is not None and checked.plan is not None:
         from tunectl.cli import plan_view

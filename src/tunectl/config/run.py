@@ -6,10 +6,12 @@ epochs, which seed) it asks by dotted key, and takes no for an answer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Self, TypeVar
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import ConfigDict, Field, create_model, model_validator
+from pydantic import ConfigDict, Field, create_model, field_validator, model_validator
 
 from tunectl.config.section import Scalar, Section
 from tunectl.errors import ObjectiveError
@@ -86,10 +88,12 @@ class OpenRun(Run):
         return self
 
 
-class _MetricSource(Section):
+class MetricSource(Section):
     """Where a program leaves its metric."""
 
-    path: str = Field("result.json", min_length=1, description="the JSON file's place")
+    path: str = Field(
+        "result.json", min_length=1, description="the JSON file, in the trial's directory"
+    )
     key: str | None = Field(None, description="dotted key in it; null means study.metric")
     pattern: str | None = Field(
         None, description="regular expression for a line; its first group is the value"
@@ -100,25 +104,70 @@ class _MetricSource(Section):
         """What stands under `from`, which Python has as a word of its own."""
         return str(getattr(self, "from"))
 
+    @field_validator("path")
+    @classmethod
+    def _inside(cls, path: str) -> str:
+        if PurePath(path).is_absolute() or ".." in PurePath(path).parts:
+            raise ValueError(
+                "must lie in the trial's directory, so that no trial reads another's; "
+                "tell the program to write there: {trial_dir}"
+            )
+        return path
+
+    @field_validator("pattern")
+    @classmethod
+    def _readable(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile((pattern or "").replace("{metric}", "x"))
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        return pattern
+
 
 _FROM: Any = Field(
     "json", description="json (a file), output (last line that fits) or exit (last line of all)"
 )
-MetricSource = create_model(  # type: ignore[call-overload]
-    "MetricSource",
-    __base__=_MetricSource,
-    __doc__=_MetricSource.__doc__,
-    **{"from": (Literal["json", "output", "exit"], _FROM)},
-)
+if TYPE_CHECKING:
+    _NamedSource = MetricSource
+else:
+    _NamedSource = create_model(
+        "MetricSource",
+        __base__=MetricSource,
+        __doc__=MetricSource.__doc__,
+        **{"from": (Literal["json", "output", "exit"], _FROM)},
+    )
 
 
 class Command(Section):
     """A program that is a trial."""
 
-    command: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        (), min_length=1, description="program and arguments; {training.seed} is replaced"
+    command: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)] = (
+        Field((), min_length=1, description="program and arguments; {training.seed} is replaced")
     )
-    metric: _MetricSource = MetricSource()
+    metric: _NamedSource = _NamedSource()
+    env: dict[str, Scalar] = Field(
+        default_factory=dict, description="more environment variables; no secrets, they are stored"
+    )
+    stop: Literal["signal", "file"] = Field(
+        "signal", description="signal: SIGTERM at once; file: the stop file first, for grace_s"
+    )
+    grace_s: float = Field(
+        10.0, ge=0, le=3600, description="seconds that the program has for ending when told to"
+    )
+
+    @field_validator("env")
+    @classmethod
+    def _names(cls, env: dict[str, Scalar]) -> dict[str, Scalar]:
+        for name in env:
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+                raise ValueError(f"{name!r} is no name of an environment variable")
+        return env
+
+    @model_validator(mode="after")
+    def _nothing_hidden(self) -> Self:
+        if any("\0" in text for text in (*self.command, *map(str, self.env.values()))):
+            raise ValueError("a null character cannot be handed to a program")
+        return self
 
 
 class CommandRun(OpenRun):
@@ -130,6 +179,11 @@ class CommandRun(OpenRun):
     def objective_name(self) -> str:
         """The program itself."""
         return self.objective.command[0] if self.objective.command else "command"
+
+    @property
+    def epochs(self) -> int | None:
+        """None: how many steps a program reports is its own affair."""
+        return None
 
 
 def _scalars(tree: Any, path: str = "") -> Iterator[tuple[str, Scalar]]:

@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.run import Run
 from tunectl.config.schema import Runtime, TrialConfig
-from tunectl.config.search_schema import Direction
+from tunectl.config.search_schema import Direction, Search
 from tunectl.errors import Problem
 
 
@@ -154,6 +154,17 @@ class Objective(Protocol):
                 `context.config.batch_parts` of 2.
             ObjectiveError: the trial failed for another reason worth naming.
         """
+
+
+@runtime_checkable
+class Templated(Protocol):
+    """An optional part of an objective: it puts values into texts of the user's."""
+
+    def replaced(self, run: Run, search: Search) -> Sequence[str]:
+        """Return what is named in those texts and will be replaced by a value, each once."""
+
+    def remarks(self, run: Run, search: Search) -> list[Problem]:
+        """Return what in those texts is probably not meant; keys are set."""
 
 
 @dataclass(frozen=True, kw_only=True)

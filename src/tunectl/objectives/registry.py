@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 
-from tunectl.config.run import OpenRun, Run
+from tunectl.config.run import CommandRun, OpenRun, Run
 from tunectl.errors import ConfigError, Problem
 from tunectl.objectives.base import Objective
 
@@ -25,12 +25,20 @@ def _function() -> Objective:
     return FunctionObjective()
 
 
+def _command() -> Objective:
+    from tunectl.objectives.command.objective import CommandObjective
+
+    return CommandObjective()
+
+
 def find_objective(run: Run) -> Objective:
     """Return the objective that a run names.
 
     Raises:
         ConfigError: there is none; the message lists those there are.
     """
+    if isinstance(run, CommandRun):
+        return _command()
     if isinstance(run, OpenRun):
         return _function()
     name = run.objective_name

@@ -71,7 +71,7 @@ class RunningTrial:
             frozen = trial.study.get_trials(deepcopy=False)[trial.number]
             self._epochs = open_log(trial, frozen, clock)
         # What an interrupted attempt reported already; the same epochs give the same values again.
-        self._reported_before = max(frozen.intermediate_values, default=0)
+        self._reported_before = max(frozen.intermediate_values, default=-1)
         self._better = max if config.study.direction == "maximize" else min
         self._best = self._better(frozen.intermediate_values.values(), default=None)
         self._epoch = 0

@@ -16,7 +16,7 @@ import optuna
 from tunectl.artifacts.study_dir import ProjectTree
 from tunectl.config.schema import Settings
 from tunectl.errors import Problem, UsageError
-from tunectl.objectives.base import Objective
+from tunectl.objectives.base import Objective, Templated
 from tunectl.objectives.registry import find_objective
 from tunectl.running.corners import corners
 from tunectl.running.events import Observer
@@ -35,11 +35,13 @@ class Findings:
         config: Problems of the configuration, keys set.
         data: Problems of the data set, keys set.
         warnings: What works but is probably not meant.
+        replaced: What is named in texts of the user's and gives way to a value in every trial.
     """
 
     config: Sequence[Problem]
     data: Sequence[Problem]
     warnings: Sequence[Problem]
+    replaced: Sequence[str] = ()
 
 
 def examine(settings: Settings, project: Path) -> Findings:
@@ -79,7 +81,11 @@ def examine(settings: Settings, project: Path) -> Findings:
     data = objective.problems(settings.run, project)
     if objective.metrics is None and not data and not config:
         config += _space_of_own_code(settings, objective, project)
-    return Findings(config=config, data=data, warnings=warnings)
+    replaced: Sequence[str] = ()
+    if isinstance(objective, Templated):
+        warnings += objective.remarks(settings.run, settings.search)
+        replaced = objective.replaced(settings.run, settings.search)
+    return Findings(config=config, data=data, warnings=warnings, replaced=replaced)
 
 
 def _space_of_own_code(

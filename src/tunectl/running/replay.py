@@ -300,8 +300,7 @@ def _series(trial: FrozenTrial, directory: TrialDir, again: ReplayedTrial) -> Ma
     """Return every epoch's metrics, then and now: those the database has, and `metrics.json`."""
     pairs: dict[str, _Pair] = {}
     if trial.intermediate_values:
-        last = max(trial.intermediate_values)
-        stored = [trial.intermediate_values.get(epoch) for epoch in range(1, last + 1)]
+        stored: list[float | None] = [one for _, one in sorted(trial.intermediate_values.items())]
         pairs["reported values"] = (
             stored,
             [again.reported[epoch] for epoch in sorted(again.reported)],

@@ -35,7 +35,6 @@ STATUS: Mapping[TrialState, Status] = {
     TrialState.PRUNED: "KILLED",
     TrialState.FAIL: "FAILED",
 }
-SECTIONS = ("objective", "dataset", "data_split", "model", "training")
 
 
 def plan_trial(
@@ -93,14 +92,17 @@ def files_of(directory: TrialDir) -> Iterator[ArtifactFile]:
 def _parameters(trial: FrozenTrial, config: TrialConfig | None) -> dict[str, str]:
     """Return the whole configuration by dotted key; without it, what the sampler proposed."""
     flat: dict[str, Any] = dict(trial.params)
-    for section in SECTIONS if config is not None else ():
-        value = getattr(config, section)
-        if isinstance(value, str):
-            flat[section] = value
-        else:
-            values = value.model_dump(mode="json")
-            flat |= {f"{section}.{key}": item for key, item in values.items()}
+    if config is not None:
+        flat |= dict(_by_dotted_key(config.run.model_dump(mode="json")))
     return as_texts(flat)
+
+
+def _by_dotted_key(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _by_dotted_key(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", value
 
 
 def _tags(trial: FrozenTrial, info: Mapping[str, Any], *, interrupted: bool) -> dict[str, str]:
@@ -159,10 +161,13 @@ def _curves(
     """Return name → epoch → value; without a file, what the trial reported to the pruner."""
     histories = document.get("histories")
     if isinstance(histories, Mapping) and histories:
+        named = {str(name): list(one) for name, one in histories.items() if isinstance(one, list)}
+        told = document.get("steps")
+        longest = max(map(len, named.values()), default=0)
+        steps = told if isinstance(told, list) and len(told) >= longest else range(1, longest + 1)
         return {
-            str(name): {i: float(v) for i, v in enumerate(values, start=1) if is_number(v)}
-            for name, values in histories.items()
-            if isinstance(values, list)
+            name: {int(i): float(v) for i, v in zip(steps, values, strict=False) if is_number(v)}
+            for name, values in named.items()
         }
     reported = {s: v for s, v in sorted(trial.intermediate_values.items()) if is_number(v)}
     return {metric: reported} if reported else {}

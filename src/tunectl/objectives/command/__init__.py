@@ -1,0 +1,1 @@
+"""The objective `{command: […]}`: a program in any language, started once per trial."""
