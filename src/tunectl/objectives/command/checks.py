@@ -115,4 +115,3 @@ def _why_not_interpreted(name: str, path: Path) -> str | None:
     if not (path.parent / interpreter).is_file():
         return f"{name} asks in its first line for {interpreter!r}, which is not there"
     return None
-

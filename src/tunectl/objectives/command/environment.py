@@ -30,7 +30,7 @@ def variable_of(key: str) -> str:
 
     The key in capitals; whatever is neither a letter from A to Z nor a digit becomes `_`.
     """
-    return PARAMETER + re.sub(r"[^A-Z0-9]", "_", key.upper())
+    return PARAMETER + re.sub(r"[^A-Za-z0-9]", "_", key).upper()
 
 
 def environment_of(

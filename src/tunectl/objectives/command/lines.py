@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 LONGEST = 4000
 """Bytes of a line that are kept."""
 
@@ -19,21 +17,23 @@ class Lines:
         self._rest = b""
         self._is_cut = False
 
-    def feed(self, block: bytes) -> Iterator[str]:
-        """Yield the lines that a block of bytes completes."""
+    def feed(self, block: bytes) -> list[str]:
+        """Return the lines that a block of bytes completes."""
         *whole, rest = block.split(b"\n")
+        lines: list[str] = []
         for line in whole:
             self._add(line)
-            yield from self.finish()
+            lines += self.finish()
         self._add(rest)
+        return lines
 
-    def finish(self) -> Iterator[str]:
-        """Yield the line under way, if anything stands in it."""
+    def finish(self) -> list[str]:
+        """Return the line under way, none if nothing stands in it."""
         line = self._rest.removesuffix(b"\r").rpartition(b"\r")[2]
         text = line.decode("utf-8", "backslashreplace").rstrip()
-        if text:
-            yield f"{text} …" if self._is_cut else text
+        mark = " …" if self._is_cut else ""
         self._rest, self._is_cut = b"", False
+        return [f"{text}{mark}"] if text else []
 
     def _add(self, part: bytes) -> None:
         whole = self._rest + part

@@ -76,20 +76,26 @@ class Listener:
         """
         if self._source.source == "json":
             return self._from_file(directory / self._source.path)
+        said = self._last.get(False)
+        line = self._last.get(True, "") if said is None else said
         if self._source.source == "output":
             found = {**self._heard[True], **self._heard[False]}
-            where = "no line of its output"
         else:
-            line = self._last.get(False, self._last.get(True, ""))
-            found = self._found(line) or self._alone(line)
-            where = f"the last line that it printed, {line[:200]!r}," if line else "it printed"
-            where = where if line else "nothing that it printed"
+            found = self._found(line) or (self._alone(line) if said is not None else {})
         for metric in self._patterns:
             if metric not in found:
-                own = self._source.pattern
-                wanted = f"{metric}=0.12 or the like" if own is None else own
-                raise ObjectiveError(f"{where} has {metric}; looked for: {wanted}")
+                raise ObjectiveError(self._absent(metric, line))
         return {metric: as_number(metric, found[metric]) for metric in self._patterns}
+
+    def _absent(self, metric: str, last_line: str) -> str:
+        own = self._source.pattern
+        wanted = f"{metric}=0.12 or the like" if own is None else own
+        if self._source.source == "output":
+            return f"no line of its output has {metric}; looked for: {wanted}"
+        if not last_line:
+            return f"it printed nothing, and so no {metric}"
+        line = last_line[:200]
+        return f"the last line of its output has no {metric}: {line!r}; looked for: {wanted}"
 
     def _found(self, line: str) -> dict[str, str]:
         found = {}

@@ -120,21 +120,23 @@ class Program:
             os.set_blocking(descriptor, False)
             self._selector.register(descriptor, selectors.EVENT_READ)
 
-    def listen(self, timeout_s: float) -> Iterator[Said]:
-        """Yield what it says within a time; nothing where it is silent.
+    def listen(self, timeout_s: float) -> list[Said]:
+        """Return what it says within a time; nothing where it is silent.
 
-        When it has ended, `end` is set, and all that it said has been yielded.
+        When it has ended, `end` is set, and all that it said has been returned.
 
         Raises:
             ObjectiveError: it could not be started, or its guard is gone.
         """
         ready = [key.fd for key, _ in self._selector.select(timeout_s)]
         is_over = self._status in ready and self._read_status()
+        said: list[Said] = []
         for descriptor in list(self._lines):
             if descriptor in ready or is_over:
-                yield from self._read(descriptor, to_the_end=is_over)
+                said += self._read(descriptor, to_the_end=is_over)
         if is_over:
             self.end = self._judge()
+        return said
 
     def stop(self, delay_s: float = 0.0) -> None:
         """Have it ended: SIGTERM after a delay, SIGKILL after the grace."""

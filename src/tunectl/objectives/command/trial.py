@@ -188,7 +188,7 @@ class _Trial:
 
     def _attend(self, program: Program) -> End:
         while program.end is None:
-            self._take(list(program.listen(POLL_S)))
+            self._take(program.listen(POLL_S))
             if program.end is None:
                 self.context.check_stop()
         return program.end
