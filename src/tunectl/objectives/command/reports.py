@@ -57,11 +57,6 @@ class Reports:
         return sorted(self._by_step)
 
     @property
-    def last_step(self) -> int:
-        """The last step, 0 where there was none."""
-        return max(self._by_step, default=0)
-
-    @property
     def histories(self) -> dict[str, list[float | None]]:
         """Each metric, one value per step; None where a step did not report it."""
         names = dict.fromkeys(name for values in self._by_step.values() for name in values)

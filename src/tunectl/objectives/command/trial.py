@@ -135,7 +135,7 @@ class _Trial:
         return Outcome(
             value=metrics[self.metric],
             best_epoch=self.reports.best_step,
-            epochs=self.reports.last_step,
+            epochs=len(self.reports.steps),
             metrics={**self.reports.best, **metrics},
         )
 
@@ -143,7 +143,7 @@ class _Trial:
         """Write metrics.json: what was reached, and the reports step by step."""
         document: dict[str, Any] = {
             "best_epoch": best_epoch or self.reports.best_step,
-            "epochs": self.reports.last_step,
+            "epochs": len(self.reports.steps),
             **(metrics or self.reports.best),
             "histories": self.reports.histories,
             "steps": self.reports.steps,
