@@ -36,6 +36,33 @@ def run(trial):
         trial.checkpoint.save(slope=slope, step=step)
 '''
 
+COMMAND = """\
+#!/bin/sh
+# Usage: fit.sh RATE EPOCHS PAUSE
+exec awk -v rate="$1" -v epochs="$2" -v pause="$3" -v saved="$TUNECTL_CHECKPOINT_DIR/saved" '
+function report() {
+  printf "tunectl:report step=%d loss=%.17g\\n", step, (3 - slope) ^ 2
+  fflush()
+}
+BEGIN {
+  if ((getline line < saved) > 0) {
+    split(line, part)
+    step = part[1]
+    slope = part[2]
+    report()  # once more: it may not have been heard
+  }
+  while (step < epochs) {
+    if (pause > 0) system("sleep " pause)
+    step++
+    slope += rate * (3 - slope)
+    report()
+    printf "%d %.17g\\n", step, slope > (saved ".new")
+    close(saved ".new")
+    system("mv " saved ".new " saved)
+  }
+}'
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
@@ -81,6 +108,22 @@ def _function(path: Path) -> Project:
     return project
 
 
+def _command(path: Path) -> Project:
+    project = Project(path)
+    (path / "fit.sh").write_text(COMMAND, encoding="utf-8")
+    (path / "fit.sh").chmod(0o755)
+    arguments = '"{training.rate}", "{training.epochs}", "{training.pause_s}"'
+    project.write(
+        config=CONFIG,
+        params=f"""\
+objective: {{command: [./fit.sh, {arguments}], metric: {{from: output}}}}
+training: {{epochs: 5, rate: 0.1, pause_s: 0.0}}
+""",
+        optuna_params=_search("loss", "  training.rate: {low: 1.0e-3, high: 1.0e-1, log: true}"),
+    )
+    return project
+
+
 _NEVER = "study.pruner={name:ThresholdPruner,kwargs:{upper:1.0e-9}}"
 
 CASES: dict[str, Case] = {
@@ -90,6 +133,12 @@ CASES: dict[str, Case] = {
         hopeless=(_NEVER,),
         wrong=("training.epochs=0", "training.epochs"),
         inputs="x.npy",
+    ),
+    "command": Case(
+        make=_command,
+        long=("training.epochs=120", "training.pause_s=0.02"),
+        hopeless=(_NEVER,),
+        wrong=("objective.command=[./no-such-program]", "objective.command"),
     ),
     "function": Case(
         make=_function,

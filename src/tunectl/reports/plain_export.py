@@ -13,7 +13,7 @@ from tunectl.config.schema import TrialConfig
 from tunectl.reports.summary import TrialSummary
 
 README = "README.md"
-_LEFT_OUT = {"checkpoints", ".lock"}
+_LEFT_OUT = {"checkpoints"}
 
 
 def plain_files(source: TrialDir, config: TrialConfig, trial: TrialSummary) -> dict[str, bytes]:
@@ -36,7 +36,8 @@ def _left(folder: Path) -> Iterator[Path]:
     """Yield the files of a trial that are of use elsewhere; links lead out of it and are not."""
     for file in sorted(folder.rglob("*")):
         parts = file.relative_to(folder).parts
-        if parts[0] not in _LEFT_OUT and file.is_file() and not file.is_symlink():
+        is_meant = parts[0] not in _LEFT_OUT and not parts[0].startswith(".")  # locks
+        if is_meant and file.is_file() and not file.is_symlink():
             yield file
 
 
