@@ -91,6 +91,13 @@ TRIAL_COMMANDS = {
         "trial",
         "Train a trial again from its own configuration, and say whether it comes out the same.",
     ),
+    "ask": ("drive", "Get the next trial for a script: its number, parameters and directory."),
+    "report": ("drive", "Say what a step of a trial has reached that a script runs."),
+    "should-prune": (
+        "drive",
+        "Say whether a trial is to be given up: exit code 0 if so, 10 if it goes on.",
+    ),
+    "tell": ("drive", "Say how a trial has ended that a script has run."),
     "release": (
         "trial",
         "Say that nobody runs a trial any more, so that the next tune takes it up.",
@@ -106,7 +113,7 @@ MLFLOW_COMMANDS = {
 }
 GROUPS = {
     "study": ("Create, resume, compare, copy, list, show and delete studies.", STUDY_COMMANDS),
-    "trial": ("List, show and repeat trials.", TRIAL_COMMANDS),
+    "trial": ("List, show and repeat trials, and run them from a script.", TRIAL_COMMANDS),
     "mlflow": ("Look at studies in MLflow, and bring it up to date.", MLFLOW_COMMANDS),
 }
 

@@ -218,6 +218,9 @@ def _awaited_line(trial: AwaitedTrial, study: str, command: Callable[[str], str]
     line = f"waiting for trial {trial.number}, which "
     if trial.is_seen:
         return line + "another process runs"
+    if trial.is_outside:
+        release = command(f"trial release {trial.number} --study {shlex.quote(study)}")
+        return f"{line}a script is to tell the end of; if none does: {release}"
     where = f"runs on {trial.host}" if trial.host else "another process runs"
     if trial.silent_s is not None:
         heard = f"was last heard of {duration(trial.silent_s)} ago"

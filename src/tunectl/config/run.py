@@ -88,6 +88,10 @@ class OpenRun(Run):
         return self
 
 
+class ScriptRun(OpenRun):
+    """`params.yaml` of a study that a script drives: values for the script to use."""
+
+
 class MetricSource(Section):
     """Where a program leaves its metric."""
 

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, SerializeAsAny
 
-from tunectl.config.run import CommandRun, OpenRun, Run
+from tunectl.config.run import CommandRun, OpenRun, Run, ScriptRun
 from tunectl.config.signal_run import TrainingRun
 
-RUNS: Mapping[str, type[Run]] = {"flow_cnn": TrainingRun}
+RUNS: Mapping[str, type[Run]] = {"flow_cnn": TrainingRun, "script": ScriptRun}
 """Objective of the program's own → the model of its `params.yaml`."""
 
 DEFAULT_OBJECTIVE = "flow_cnn"

@@ -167,6 +167,15 @@ class Templated(Protocol):
         """Return what in those texts is probably not meant; keys are set."""
 
 
+@runtime_checkable
+class Unstaffed(Protocol):
+    """An optional part of an objective: no worker can run its trials."""
+
+    @property
+    def driven_by(self) -> str:
+        """Who runs them, one sentence without a full stop."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelSize:
     """How much a configuration asks of the machine, worked out without training.

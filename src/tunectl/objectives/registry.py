@@ -16,7 +16,13 @@ def _flow_cnn() -> Objective:
     return FlowCnn()
 
 
-OBJECTIVES: dict[str, Callable[[], Objective]] = {"flow_cnn": _flow_cnn}
+def _script() -> Objective:
+    from tunectl.objectives.script import ScriptObjective
+
+    return ScriptObjective()
+
+
+OBJECTIVES: dict[str, Callable[[], Objective]] = {"flow_cnn": _flow_cnn, "script": _script}
 
 
 def _function() -> Objective:
@@ -39,11 +45,11 @@ def find_objective(run: Run) -> Objective:
     """
     if isinstance(run, CommandRun):
         return _command()
-    if isinstance(run, OpenRun):
-        return _function()
     name = run.objective_name
     if name in OBJECTIVES:
         return OBJECTIVES[name]()
+    if isinstance(run, OpenRun):
+        return _function()
     near = difflib.get_close_matches(name, OBJECTIVES, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     valid = ", ".join(sorted(OBJECTIVES))

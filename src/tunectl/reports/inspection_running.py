@@ -34,6 +34,13 @@ def _standing(case: StudyCase, running: RunningTrial) -> Finding:
     if running.is_locked:
         what = "running: a live worker holds its lock"
         return case.finding(trial, "trial-running", Severity.OK, what, path=path)
+    if running.standing is Standing.OUTSIDE:
+        what = (
+            "driven from outside: a script is to say how it ends, with tunectl trial tell "
+            f"{trial.number} --study {case.name}; if none does: tunectl trial release "
+            f"{trial.number} --study {case.name}"
+        )
+        return case.finding(trial, "trial-outside", Severity.NOTICE, what, path=path)
     who = running.claimed_by
     where = f"{who.host} in {who.project}" if who is not None else "another program"
     what = f"claimed by {where}{_last_sign(running)}; whether it runs cannot be seen from here"

@@ -133,12 +133,14 @@ class AwaitedTrial:
         host: The machine that runs it, None where that is this one.
         silent_s: Seconds since it was heard of, None where it is not heard of at all.
         is_seen: Whether its worker is seen to be alive.
+        is_outside: Whether a script is to say how it ends, and no worker.
     """
 
     number: int
     host: str | None
     silent_s: float | None
     is_seen: bool
+    is_outside: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

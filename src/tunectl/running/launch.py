@@ -16,7 +16,7 @@ import optuna
 from tunectl.artifacts.study_dir import ProjectTree
 from tunectl.config.schema import Settings
 from tunectl.errors import Problem, UsageError
-from tunectl.objectives.base import Objective, Templated
+from tunectl.objectives.base import Objective, Templated, Unstaffed
 from tunectl.objectives.registry import find_objective
 from tunectl.running.corners import corners
 from tunectl.running.events import Observer
@@ -119,8 +119,12 @@ def check_device(settings: Settings) -> None:
 
     Raises:
         DeviceError: it is not on this machine.
+        UsageError: no worker can run them.
     """
-    if not find_objective(settings.run).needs_device:
+    objective = find_objective(settings.run)
+    if isinstance(objective, Unstaffed):
+        raise UsageError(objective.driven_by)
+    if not objective.needs_device:
         return
     from tunectl.training.device import resolve_device
 

@@ -17,7 +17,7 @@ from tunectl.running.events import AwaitedTrial, TrialClaimed, TrialsAwaited
 from tunectl.running.worker import Workplace, run_trial
 from tunectl.studies.budget import Claim, Claims, Nothing, Permits
 from tunectl.studies.claim_lock import claim_lock
-from tunectl.studies.recovery import RunningTrial
+from tunectl.studies.recovery import RunningTrial, Standing
 from tunectl.studies.server_lock import LockBusyError
 from tunectl.studies.storage import storage_errors
 
@@ -132,4 +132,5 @@ def _awaited(found: RunningTrial) -> AwaitedTrial:
         host=None if is_here or claimed_by is None else claimed_by.host,
         silent_s=found.silent_s,
         is_seen=found.is_locked,
+        is_outside=found.standing is Standing.OUTSIDE,
     )

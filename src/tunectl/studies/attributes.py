@@ -15,6 +15,8 @@ SPENT_S = "spent_s"
 METRICS = "metrics"
 CLAIMED_BY = "claimed_by"
 DEATHS = "worker_deaths"
+OUTSIDE = "driven_from_outside"
+"""Whether a script, and no worker, is to say how the trial ends."""
 BEST_EPOCH = "best_epoch"
 MLFLOW_RUN_ID = "mlflow_run_id"
 

@@ -27,7 +27,13 @@ from tunectl.studies import attributes
 from tunectl.studies.claim_lock import Lock
 from tunectl.studies.claimant import claimant, claimed_since_s, oom_killed_since
 from tunectl.studies.directories import recorded_path
-from tunectl.studies.recovery import RunningTrial, interrupted_trials, running_trials, take_over
+from tunectl.studies.recovery import (
+    RunningTrial,
+    Standing,
+    interrupted_trials,
+    running_trials,
+    take_over,
+)
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -224,6 +230,26 @@ class Claims:
                 claim = self._take_over(wanted[0], held) if wanted else None
             yield claim
 
+    @contextmanager
+    def outside(self, number: int) -> Iterator[Claim | None]:
+        """Claim a certain trial that a script drives, for as long as the block runs.
+
+        Args:
+            number: The trial's number.
+
+        Yields:
+            The claim, or None where the trial is finished or in other hands.
+        """
+        with ExitStack() as held:
+            with self._lock():
+                driven = [
+                    one.trial
+                    for one in running_trials(self._study, self._project)
+                    if one.trial.number == number and one.standing is Standing.OUTSIDE
+                ]
+                claim = self._take_over(driven[0], held) if driven else None
+            yield claim
+
     def awaited(self) -> list[RunningTrial]:
         """Return the trials that are running, with whoever runs them."""
         with self._lock():
@@ -253,6 +279,8 @@ class Claims:
 
     def _adopt(self, frozen: FrozenTrial, held: ExitStack) -> Claim:
         claim = self._take_over(frozen, held)
+        if frozen.user_attrs.get(attributes.OUTSIDE):  # released, and a worker's from now on
+            claim.trial.set_user_attr(attributes.OUTSIDE, False)
         self._count_pause(claim.trial, claim.directory)
         return claim
 

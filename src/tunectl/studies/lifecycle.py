@@ -16,7 +16,7 @@ from optuna.storages import RDBStorage
 from pydantic import ValidationError
 
 from tunectl import __version__
-from tunectl.config.run import OpenRun
+from tunectl.config.run import OpenRun, ScriptRun
 from tunectl.config.schema import Settings
 from tunectl.errors import (
     SpaceMismatchError,
@@ -159,7 +159,8 @@ def refuse_foreign_code(study: optuna.Study, settings: Settings) -> None:
     Raises:
         UsageError: it would be.
     """
-    if study.user_attrs.get(FOREIGN_CODE_ATTR) and isinstance(settings.run, OpenRun):
+    runs_code = isinstance(settings.run, OpenRun) and not isinstance(settings.run, ScriptRun)
+    if study.user_attrs.get(FOREIGN_CODE_ATTR) and runs_code:
         raise UsageError(
             f"study {study.study_name!r} was imported, and its trials run "
             f"{settings.run.objective_name}, which no file of this project names; if it is yours, "

@@ -7,6 +7,7 @@ What is known of a trial that the database calls running, and what follows; the 
 | anywhere | held | | running |
 | never, or no directory recorded, or copied from another study | | | interrupted |
 | anywhere, and released since by hand | free or not to be seen | | interrupted |
+| anywhere, and handed to a script since | free or not to be seen | | driven from outside |
 | on this machine | free | | interrupted |
 | on this machine | not to be seen, SQLite on a local disk | | interrupted, see below |
 | anywhere | free or not to be seen | at most `GRACE_S` ago | running elsewhere |
@@ -56,6 +57,7 @@ class Standing(Enum):
 
     LIVE = "running on this machine"
     ELSEWHERE = "running elsewhere"
+    OUTSIDE = "driven from outside"
     INTERRUPTED = "interrupted"
     STALE = "interrupted elsewhere"
 
@@ -117,7 +119,7 @@ def interrupted_trials(study: optuna.Study, project: Path) -> list[FrozenTrial]:
         found = judge.look_at(trial)
         if found.is_interrupted:
             abandoned.append(trial)
-        elif not found.is_locked and found.silent_s is None:
+        elif found.standing is Standing.ELSEWHERE and found.silent_s is None:
             judge.begin_to_listen(trial)
     if not abandoned:
         return []
@@ -215,7 +217,11 @@ class _Judge:
         if False in locks:
             here = claimed_by is None or claimed_by.is_here
             standing = Standing.LIVE if here else Standing.ELSEWHERE
-        elif claimed_by is None or self._was_cut_short(trial, claimed_by, True in locks):
+        elif claimed_by is None or self._was_cut_short(trial, claimed_by):
+            standing = Standing.INTERRUPTED
+        elif trial.user_attrs.get(attributes.OUTSIDE) is True:
+            standing = Standing.OUTSIDE
+        elif claimed_by.is_here and True in locks:
             standing = Standing.INTERRUPTED
         else:
             silent_s = self._silences_s.get(trial._trial_id)
@@ -234,17 +240,15 @@ class _Judge:
         if self._heartbeats.are_of_a_server:
             self._heartbeats.beat(trial._trial_id)
 
-    def _was_cut_short(self, trial: FrozenTrial, claimed_by: Claimant, is_free: bool) -> bool:
-        """Whether it is certain that a trial has no worker.
+    def _was_cut_short(self, trial: FrozenTrial, claimed_by: Claimant) -> bool:
+        """Whether a trial's claim is void, wherever it was made.
 
-        Its claim did not come to its end, or was made for another study, or a person has said so,
-        or the lock is free on the machine of the claim.
+        It did not come to its end, or was made for another study, or a person has said so.
         """
         if claimed_by.released:
             return True
         recorded = trial.user_attrs.get(attributes.OUTPUT_DIR)
-        claimed = claimed_by.study == self._name and isinstance(recorded, str)
-        return not claimed or (claimed_by.is_here and is_free)
+        return claimed_by.study != self._name or not isinstance(recorded, str)
 
     def _judge_unseen(self, claimed_by: Claimant, silent_s: float | None) -> Standing:
         """Say how things stand with a trial whose lock cannot be judged from here."""

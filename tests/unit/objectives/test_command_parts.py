@@ -12,7 +12,7 @@ from tunectl.config.run import Command, CommandRun, MetricSource
 from tunectl.config.search_schema import Search
 from tunectl.errors import DivergedError, ObjectiveError
 from tunectl.objectives.command.checks import find_problems, find_remarks, replaced
-from tunectl.objectives.command.environment import environment_of, variable_of
+from tunectl.objectives.command.environment import environment_of, told_of, variable_of
 from tunectl.objectives.command.lines import LONGEST, Lines
 from tunectl.objectives.command.metric import Listener
 from tunectl.objectives.command.protocol import MalformedReport, Report, parse_report
@@ -62,7 +62,7 @@ def test_every_value_has_a_variable_and_those_of_a_study_around_it_are_not_inher
 ) -> None:
     monkeypatch.setenv("TUNECTL_PARAM_OLD", "1")
     monkeypatch.setenv("MY_TOKEN", "mine")
-    told = environment_of({"number": 3}, VALUES, {"MORE": "m"}, resumed=True)
+    told = environment_of(told_of({"number": 3}, VALUES, resumed=True), {"MORE": "m"})
     assert variable_of("training.größe-2") == "TUNECTL_PARAM_TRAINING_GR__E_2"
     assert told["TUNECTL_PARAM_TRAINING_RATE"] == "1e-05"
     assert (told["TUNECTL_PARAM_USE"], told["TUNECTL_PARAM_NONE"]) == ("true", "")

@@ -33,24 +33,29 @@ def variable_of(key: str) -> str:
     return PARAMETER + re.sub(r"[^A-Za-z0-9]", "_", key).upper()
 
 
-def environment_of(
-    own: Mapping[str, Scalar],
-    values: Mapping[str, Scalar],
-    more: Mapping[str, str],
-    *,
-    resumed: bool,
+def told_of(
+    own: Mapping[str, Scalar], values: Mapping[str, Scalar], *, resumed: bool
 ) -> dict[str, str]:
-    """Return all environment variables of a program.
+    """Return the variables that tell of a trial.
 
     Args:
         own: What braces may name beside the run's values; see `template.OWN`.
         values: The run's single values by dotted key. One that is null gives an empty variable.
-        more: Variables that the user's configuration sets; they go before those of the terminal.
         resumed: Whether an earlier attempt at this trial was interrupted.
     """
     told = {f"TUNECTL_{name.upper()}": text_of(value) for name, value in own.items()}
     told["TUNECTL_RESUMED"] = str(int(resumed))
     for key, value in values.items():
         told[variable_of(key)] = "" if value is None else text_of(value)
+    return told
+
+
+def environment_of(told: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
+    """Return all environment variables of a program.
+
+    Args:
+        told: Those that tell of the trial.
+        more: Those that the user's configuration sets; they go before all others.
+    """
     left = {name: text for name, text in os.environ.items() if not name.startswith(PARAMETER)}
     return {**left, **told, **more}

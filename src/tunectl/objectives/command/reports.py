@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tunectl.objectives.command.metric import TAKEN
 from tunectl.objectives.command.protocol import Report
@@ -72,6 +73,20 @@ class Reports:
         }
         best = self._choose(values.values(), default=None)
         return next((step for step, value in values.items() if value == best), None)
+
+    def document(self, metrics: Mapping[str, float]) -> dict[str, Any]:
+        """Return what `metrics.json` says of the trial.
+
+        Args:
+            metrics: What it reached in the end; empty where it did not come to that.
+        """
+        return {
+            "best_epoch": self.best_step,
+            "epochs": len(self.steps),
+            **(metrics or self.best),
+            "histories": self.histories,
+            "steps": self.steps,
+        }
 
     @property
     def best(self) -> dict[str, float]:

@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
 
 from tunectl.artifacts import atomic
 from tunectl.config.run import CommandRun
@@ -24,7 +23,7 @@ from tunectl.objectives.base import (
     TrialPruned,
     TrialTimedOut,
 )
-from tunectl.objectives.command.environment import environment_of
+from tunectl.objectives.command.environment import environment_of, told_of
 from tunectl.objectives.command.metric import Listener
 from tunectl.objectives.command.program import PATIENCE_S, End, Program, Said
 from tunectl.objectives.command.protocol import MalformedReport, Report, parse_report
@@ -54,9 +53,9 @@ def run_trial(context: TrialContext) -> Outcome:
             end = trial.run_program(lock)
         outcome = trial.outcome(end)
     except (TrialPruned, TrialTimedOut, ObjectiveError):
-        trial.leave_metrics({}, None)
+        trial.leave_metrics({})
         raise
-    trial.leave_metrics(outcome.metrics, outcome.best_epoch)
+    trial.leave_metrics(outcome.metrics)
     return outcome
 
 
@@ -139,16 +138,9 @@ class _Trial:
             metrics={**self.reports.best, **metrics},
         )
 
-    def leave_metrics(self, metrics: Mapping[str, float], best_epoch: int | None) -> None:
+    def leave_metrics(self, metrics: Mapping[str, float]) -> None:
         """Write metrics.json: what was reached, and the reports step by step."""
-        document: dict[str, Any] = {
-            "best_epoch": best_epoch or self.reports.best_step,
-            "epochs": len(self.reports.steps),
-            **(metrics or self.reports.best),
-            "histories": self.reports.histories,
-            "steps": self.reports.steps,
-        }
-        atomic.write_json(self.directory.metrics_file, document)
+        atomic.write_json(self.directory.metrics_file, self.reports.document(metrics))
 
     def _prepare(self) -> dict[str, str]:
         """Write what the program reads, remove what it is to write; return its environment."""
@@ -169,7 +161,7 @@ class _Trial:
             name: fill_in(text_of(value), {**own, **values})
             for name, value in self.objective.env.items()
         }
-        return environment_of(own, values, more, resumed=resumed)
+        return environment_of(told_of(own, values, resumed=resumed), more)
 
     def _own_values(self) -> dict[str, Scalar]:
         """Return what a brace may name beside the run's values; see `template.OWN`."""
