@@ -74,6 +74,34 @@ def test_curves_have_a_point_per_epoch_between_start_and_end(tmp_path: Path) -> 
     }
 
 
+def test_a_curve_with_steps_of_its_own_has_its_points_there(tmp_path: Path) -> None:
+    directory = directory_with(tmp_path, {"val_mse": [0.9, None, 0.5]})
+    document = {"histories": {"val_mse": [0.9, None, 0.5]}, "steps": [10, 20, 40]}
+    directory.metrics_file.write_text(json.dumps(document))
+    plan = plan_of(make_trial(), directory)
+    curve = [(point.step, point.value) for point in plan.points if point.key == "val_mse"]
+    assert curve == [(10, 0.9), (40, 0.5)]
+
+
+def test_the_parameters_of_a_program_are_its_command_and_its_own_sections(tmp_path: Path) -> None:
+    directory = directory_with(tmp_path, {})
+    config = {
+        "objective": {"command": ["./train.sh", "{a.b}"], "metric": {"from": "exit"}},
+        "a": {"b": 0.5, "c": {"d": [1, 2]}},
+        "study": {"name": "s", "metric": "loss", "direction": "minimize", "values": ["loss"]},
+        "number": 7,
+        "parameters": {"a.b": 0.5},
+    }
+    directory.write_config(config)
+    params = plan_of(make_trial(), directory).params
+    assert params["objective.command"] == '["./train.sh", "{a.b}"]'
+    assert (params["objective.metric.from"], params["a.b"], params["a.c.d"]) == (
+        "exit",
+        "0.5",
+        "[1, 2]",
+    )
+
+
 def test_without_files_a_trial_has_what_it_reported() -> None:
     trial = make_trial(TrialState.PRUNED, intermediate_values={2: 0.3, 1: 0.4})
 

@@ -37,7 +37,6 @@ MOST_LOGGED = 32 * 1024 * 1024
 LAST_WORDS = 3
 # How long a signal that ended the program may take to be known here as well.
 HEARSAY_S = 0.5
-STOPS = (TrialPruned, TrialInterrupted, TrialTimedOut, ObjectiveError)
 REASONS: Mapping[type[Exception], str] = {
     TrialPruned: "pruned",
     TrialInterrupted: "interrupted",
@@ -106,7 +105,7 @@ class _Trial:
         try:
             end = self._attend(program)
             is_settled = True
-        except STOPS as stop:
+        except Exception as stop:
             self._end(program, REASONS.get(type(stop), "failed"))
             is_settled = True
             raise
