@@ -135,7 +135,8 @@ if TYPE_CHECKING:
     _NamedSource = MetricSource
 else:
     _NamedSource = create_model(
-        "MetricSource",
+        "_NamedSource",
+        __module__=__name__,  # or it could not be sent to a worker
         __base__=MetricSource,
         __doc__=MetricSource.__doc__,
         **{"from": (Literal["json", "output", "exit"], _FROM)},
@@ -156,7 +157,7 @@ class Command(Section):
         "signal", description="signal: SIGTERM at once; file: the stop file first, for grace_s"
     )
     grace_s: float = Field(
-        10.0, ge=0, le=3600, description="seconds that the program has for ending when told to"
+        10.0, ge=0, le=30, description="seconds that the program has for ending when told to"
     )
 
     @field_validator("env")

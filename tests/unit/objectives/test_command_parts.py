@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,14 @@ def test_a_brace_that_names_a_value_gives_way_to_it_and_no_other_does(
     text: str, filled: str
 ) -> None:
     assert fill_in(text, VALUES) == filled
+
+
+def test_a_run_can_be_sent_to_a_worker() -> None:
+    run = CommandRun.model_validate(
+        {"objective": {"command": ["x"], "metric": {"from": "exit"}}, "a": {"b": 1}}
+    )
+    again = pickle.loads(pickle.dumps(run))  # noqa: S301
+    assert (again, again.objective.metric.source) == (run, "exit")
 
 
 def test_what_a_value_holds_is_not_looked_at_again() -> None:
