@@ -222,7 +222,9 @@ def test_it_does_not_go_on_alone_when_its_worker_is_killed(tmp_path: Path) -> No
             time.sleep(0.02)
     (tmp_path / "go").touch()
     project.ok("tune")
-    assert [one.state.name for one in project.trials("waiting")] == ["COMPLETE"]
+    (trial,) = project.trials("waiting")
+    assert trial.state.name == "COMPLETE"
+    assert trial.intermediate_values == {1: 5.0, 2: 4.0}
 
 
 def test_one_that_takes_too_long_is_ended(tmp_path: Path) -> None:

@@ -57,6 +57,10 @@ class Reports:
         """The steps, ascending."""
         return sorted(self._by_step)
 
+    def at(self, step: int) -> dict[str, float]:
+        """Return what a step reported, without what was not finite."""
+        return {name: one for name, one in self._by_step[step].items() if one is not None}
+
     @property
     def histories(self) -> dict[str, list[float | None]]:
         """Each metric, one value per step; None where a step did not report it."""
@@ -93,5 +97,4 @@ class Reports:
         """What the best step reported."""
         if self.best_step is None:
             return {}
-        values = self._by_step[self.best_step].items()
-        return {name: one for name, one in values if one is not None and name not in TAKEN}
+        return {name: one for name, one in self.at(self.best_step).items() if name not in TAKEN}

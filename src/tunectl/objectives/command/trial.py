@@ -90,6 +90,7 @@ class _Trial:
             lock: Descriptor of the lock that its guard is to hold, -1 for none.
         """
         environment = self._prepare()
+        self._repeat_reports()
         self.context.check_stop()
         values = {**self._own_values(), **self.run.values()}
         command = [fill_in(text, values) for text in self.objective.command]
@@ -161,6 +162,13 @@ class _Trial:
             for name, value in self.objective.env.items()
         }
         return environment_of(told_of(own, values, resumed=resumed), more)
+
+    def _repeat_reports(self) -> None:
+        """Report what an earlier attempt did; the database may not have heard the last of it."""
+        for step in self.reports.steps:
+            values = self.reports.at(step)
+            if self.metric in values:
+                self.context.report(step, values)
 
     def _own_values(self) -> dict[str, Scalar]:
         """Return what a brace may name beside the run's values; see `template.OWN`."""
