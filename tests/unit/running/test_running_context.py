@@ -129,9 +129,9 @@ def test_a_metric_that_is_no_number_is_never_stored(
     assert study.get_trials()[0].intermediate_values == {1: 0.5}
 
 
-def test_a_program_may_count_its_steps_from_0(trial: RunningTrial) -> None:
+def test_a_program_may_count_its_steps_from_0(trial: RunningTrial, study: optuna.Study) -> None:
     report(trial, 0)
-    assert trial._trial.study.get_trials()[0].intermediate_values == {0: 0.5}
+    assert study.get_trials()[0].intermediate_values == {0: 0.5}
 
 
 def test_a_metric_that_is_not_reported_is_named(trial: RunningTrial) -> None:
