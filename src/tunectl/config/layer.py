@@ -12,6 +12,7 @@ from typing import Any
 from tunectl.config import fields
 from tunectl.config.layout import Layout
 from tunectl.config.origin import Origin, problem_at
+from tunectl.config.run import RESERVED
 from tunectl.config.section import Section
 from tunectl.config.values import describe, shown
 from tunectl.errors import Problem
@@ -171,13 +172,15 @@ def _is_elsewhere(name: str, path: tuple[str, ...], source: _Source) -> bool:
     """Whether a key cannot be one of the user's own: it is dotted, or has its place elsewhere."""
     if path or name in source.model.model_fields:
         return False
-    return "." in name or source.layout.file_of(name) is not None
+    return "." in name or name in RESERVED or source.layout.file_of(name) is not None
 
 
 def _unknown(name: str, path: tuple[str, ...], model: type[Section], source: _Source) -> str:
     layout = source.layout
     if not path and "." in name:
         return f"dotted keys are for {fields.SPACE}, {fields.BASE} and the command line; nest it"
+    if not path and name in RESERVED and layout.is_open:
+        return f"{shown(name)} is a key of the program's own; choose another name"
     home = layout.file_of(name) if not path else None
     if home is not None:
         return f"{shown(name)} belongs into {home}"

@@ -29,6 +29,8 @@ class Modelled:
     tried: list[TrainingRun] = field(default_factory=list)
     metrics: Mapping[str, Direction] = field(default_factory=lambda: {"val_mse": "minimize"})
     epoch_metrics: Sequence[str] = ("val_mse",)
+    needs_device: bool = True
+    leaves_network: bool = True
     size_keys: Sequence[str] = ("model.hidden", "training.batch_size", "dataset.downsample_factor")
 
     def problems(self, run: TrainingRun, project: Path) -> list[Problem]:
