@@ -24,7 +24,7 @@ _OFF, _WARN = 0, 1
 # glibc's names for two of its settings, and what its own adjustment of them arrives at.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _USUAL_THRESHOLDS = {_MMAP_THRESHOLD: 32 * 2**20, _TRIM_THRESHOLD: 64 * 2**20}
-_LAVISH_THRESHOLDS = {_MMAP_THRESHOLD: 32 * 2**20, _TRIM_THRESHOLD: 2**31 - 1}
+_LAVISH_THRESHOLDS = {_MMAP_THRESHOLD: 16 * 2**20, _TRIM_THRESHOLD: 2**31 - 1}
 _FRUGAL_THRESHOLDS = {_MMAP_THRESHOLD: 2**20, _TRIM_THRESHOLD: 2**20}
 
 # Their attributes have no types.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tunectl.config.signal_run import DataSplit, Training
 from tunectl.errors import DivergedError, ObjectiveError
+from tunectl.training import tensors
 from tunectl.training.architecture import Architecture
 from tunectl.training.data import Samples, Split, split_indices
 from tunectl.training.device import torch_settings
@@ -186,6 +187,17 @@ def test_the_test_split_is_not_touched() -> None:
     spoilt.x[SPLIT.test] = np.nan
     spoilt.t[SPLIT.test] = np.nan
     assert _fit(data=_tensors(spoilt)).histories == _fit().histories
+
+
+def test_large_data_are_not_copied_and_give_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at_once = _fit().histories
+    monkeypatch.setattr(tensors, "SMALL_BYTES", 0)
+    samples = _samples()
+    data = _tensors(samples)
+    assert _fit(data=data).histories == at_once
+    assert np.array_equal(samples.x, _samples().x)
 
 
 def test_validation_samples_change_no_weights() -> None:
