@@ -8,9 +8,12 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, SerializeAsAny
 
 from tunectl.config.run import CommandRun, OpenRun, Run
-from tunectl.config.signal_run import TrainingRun
+from tunectl.config.signal_run import SignalRun, TrainingRun
 
-RUNS: Mapping[str, type[Run]] = {"flow_cnn": TrainingRun}
+RUNS: Mapping[str, type[Run]] = {
+    "flow_cnn": TrainingRun,
+    "signal_regressor": SignalRun,
+}
 """Objective of the program's own → the model of its `params.yaml`."""
 
 DEFAULT_OBJECTIVE = "flow_cnn"

@@ -19,7 +19,7 @@ from matplotlib.ticker import LogFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from tunectl.artifacts import atomic
-from tunectl.objectives.flow_cnn_summary import unit_of
+from tunectl.objectives.signal_summary import unit_of
 from tunectl.training.metrics import target_metrics
 
 Values = NDArray[np.floating]

@@ -16,7 +16,16 @@ def _flow_cnn() -> Objective:
     return FlowCnn()
 
 
-OBJECTIVES: dict[str, Callable[[], Objective]] = {"flow_cnn": _flow_cnn}
+def _signal_regressor() -> Objective:
+    from tunectl.objectives.signal_regressor import SignalRegressor
+
+    return SignalRegressor()
+
+
+OBJECTIVES: dict[str, Callable[[], Objective]] = {
+    "flow_cnn": _flow_cnn,
+    "signal_regressor": _signal_regressor,
+}
 
 
 def _function() -> Objective:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import TrialConfig
-from tunectl.config.signal_run import TrainingRun
+from tunectl.config.signal_run import RegressionRun
 from tunectl.errors import DataError
 from tunectl.training.data import Split, split_indices
 from tunectl.training.data_files import BLOCK_VALUES, DataFile, OpenDataset, as_floats, open_dataset
@@ -77,7 +77,7 @@ def look_at_data(
         None where the files are gone, or are not those of the training any more.
     """
     run = config.run
-    if not isinstance(run, TrainingRun):
+    if not isinstance(run, RegressionRun):
         return None
     if run.dataset.source == "demo" and not (project / "data" / "demo").is_dir():
         return None  # looking must not make them

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunectl.config.schema import TrialConfig
-from tunectl.config.signal_run import TrainingRun
-from tunectl.objectives.flow_cnn_summary import unit_of
+from tunectl.config.signal_run import RegressionRun
+from tunectl.objectives.signal_summary import unit_of
 from tunectl.reports.data_facts import DataFacts
 from tunectl.reports.summary import TrialSummary
 
@@ -93,7 +93,7 @@ def _use(facts: CardFacts) -> list[str]:
 
 
 def _data(facts: CardFacts) -> list[str]:
-    run = facts.config.run.as_kind(TrainingRun)
+    run = facts.config.run.as_kind(RegressionRun)
     dataset, shares = run.dataset, run.data_split
     lines = ["## Data", ""]
     if facts.data is None:

@@ -156,6 +156,8 @@ def furnish(
 def _weights_without_targets(settings: Settings) -> Iterator[Problem]:
     """Yield the loss weights that are searched although there is no such target."""
     count = len(settings.run.target_names)
+    if not count:
+        return  # they have no names, so it takes the data to count them
     for key in settings.search.params_to_tune:
         index = key.removeprefix("training.weight_target_")
         if index.isdecimal() and int(index) >= count:

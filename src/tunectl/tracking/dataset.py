@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunectl.config.signal_run import Dataset
+from tunectl.config.signal_run import SignalDataset
 from tunectl.training.data_files import find_files
 
 BLOCK = 2**22
@@ -46,7 +46,7 @@ def describe_dataset(dataset: object, project: Path) -> DatasetFacts | None:
         dataset: The run's `dataset`.
         project: Absolute path of the project folder.
     """
-    if not isinstance(dataset, Dataset):
+    if not isinstance(dataset, SignalDataset):
         return None
     if dataset.source == "demo" and not (project / "data" / "demo").is_dir():
         return None  # it is made for training, not for telling of it

@@ -6,8 +6,8 @@ It knows no PyTorch, so that data can be checked against a network without impor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Protocol, get_args
 
 Kind = Literal["cnn1d", "cnn2d"]
 ModelType = Literal["auto", "cnn1d", "cnn2d"]
@@ -17,6 +17,20 @@ MIN_LENGTH = 4
 
 _NDIM: dict[Kind, int] = {"cnn1d": 3, "cnn2d": 4}
 _HALVINGS = {True: 4, False: 2}
+
+
+class NetworkPlan(Protocol):
+    """A network's plan: with the same plan, stored weights fit."""
+
+    @property
+    def kind(self) -> str:
+        """Which kind of network it is; it tells the plans apart where they are written down."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as plain values."""
+
+    def smallest(self) -> NetworkPlan:
+        """Return the plan of a network of the same kind that is as small as can be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +56,10 @@ class Architecture:
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain values."""
         return asdict(self)
+
+    def smallest(self) -> Architecture:
+        """Return the plan of a network of the same kind that is as small as can be."""
+        return replace(self, hidden=2)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Architecture:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunectl.config.signal_run import Dataset, DataSplit
+from tunectl.config.signal_run import DataSplit, SignalDataset
 from tunectl.errors import DataError, Problem
 from tunectl.training.data_files import (
     BLOCK_VALUES,
@@ -167,7 +167,7 @@ _cache: OrderedDict[_Key, Samples] = OrderedDict()
 _cache_lock = threading.Lock()
 
 
-def load_dataset(dataset: Dataset, project: Path) -> Samples:
+def load_dataset(dataset: SignalDataset, project: Path) -> Samples:
     """Read what `dataset` selects, or return it from memory if the files have not changed.
 
     Only the kept channels of the used samples are read, block by block, and only the result is
@@ -210,7 +210,7 @@ def downsample(x: Floats, factor: int) -> Floats:
     return np.asarray(grouped.mean(axis=-1, dtype=np.float32))
 
 
-def downsample_problems(dataset: Dataset, opened: OpenDataset) -> list[Problem]:
+def downsample_problems(dataset: SignalDataset, opened: OpenDataset) -> list[Problem]:
     """Return what is wrong with the downsampling, if anything."""
     if opened.x is None or opened.x.shape[-1] >= dataset.downsample_factor:
         return []
@@ -219,7 +219,7 @@ def downsample_problems(dataset: Dataset, opened: OpenDataset) -> list[Problem]:
     return [Problem(key="dataset.downsample_factor", message=message)]
 
 
-def _cache_key(dataset: Dataset, files: tuple[DataFile, DataFile]) -> _Key | None:
+def _cache_key(dataset: SignalDataset, files: tuple[DataFile, DataFile]) -> _Key | None:
     """Return what the selection depends on; None if a file cannot be looked at."""
     try:
         stats = [file.path.stat() for file in files]
@@ -231,7 +231,7 @@ def _cache_key(dataset: Dataset, files: tuple[DataFile, DataFile]) -> _Key | Non
     return (paths, stamps, dropped, dataset.limit_samples, dataset.downsample_factor)
 
 
-def _read(dataset: Dataset, project: Path) -> Samples:
+def _read(dataset: SignalDataset, project: Path) -> Samples:
     opened = open_dataset(dataset, project)
     problems = [*opened.problems, *downsample_problems(dataset, opened)]
     if problems:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunectl.config.signal_run import Dataset
+from tunectl.config.signal_run import SignalDataset
 from tunectl.demo.dataset import ensure_dataset
 from tunectl.errors import Problem
 
@@ -66,7 +66,7 @@ class OpenDataset:
     problems: tuple[Problem, ...]
 
 
-def find_files(dataset: Dataset, project: Path) -> tuple[DataFile, DataFile]:
+def find_files(dataset: SignalDataset, project: Path) -> tuple[DataFile, DataFile]:
     """Return the files of signals and targets; the demonstration data are made if missing.
 
     Args:
@@ -88,7 +88,7 @@ def find_files(dataset: Dataset, project: Path) -> tuple[DataFile, DataFile]:
     return x_file, t_file
 
 
-def open_dataset(dataset: Dataset, project: Path) -> OpenDataset:
+def open_dataset(dataset: SignalDataset, project: Path) -> OpenDataset:
     """Open both files and check everything that can be seen without reading values.
 
     Args:
@@ -273,7 +273,7 @@ def _why_not_usable(array: NDArray[Any]) -> str | None:
 
 
 def _kept_channels(
-    dataset: Dataset, x: NDArray[Any] | None, problems: list[Problem]
+    dataset: SignalDataset, x: NDArray[Any] | None, problems: list[Problem]
 ) -> tuple[int, ...]:
     if x is None:
         return ()

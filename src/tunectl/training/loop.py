@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from tunectl.config.signal_run import Training
+from tunectl.config.network_run import NetworkTraining
 from tunectl.errors import ObjectiveError
-from tunectl.training.architecture import Architecture
+from tunectl.training.architecture import NetworkPlan
 from tunectl.training.data import Indices, Split
 from tunectl.training.device import (
     RandomStates,
@@ -31,11 +31,10 @@ from tunectl.training.device import (
     restore_random,
     seed_everything,
 )
-from tunectl.training.divergence import check_epoch, constant_mse
-from tunectl.training.metrics import ranking_metrics
-from tunectl.training.models import FlowNet, build_from
+from tunectl.training.measures import Measure, RegressionMeasure
+from tunectl.training.models import build_from
 from tunectl.training.optimizers import SGD, Adam, AdamW
-from tunectl.training.tensors import SampleTensors, epoch_batches, split_batch
+from tunectl.training.tensors import SampleTensors, TrainingData, epoch_batches, split_batch
 
 Precision = Literal["fp32", "bf16"]
 StateDict = dict[str, Tensor]
@@ -145,7 +144,7 @@ class TrainingState:
         trained_s: Seconds that the training has taken.
     """
 
-    model: FlowNet
+    model: nn.Module
     optimizer: Optimizer
     epoch: int = 0
     histories: dict[str, list[float]] = field(default_factory=dict)
@@ -169,7 +168,9 @@ class FitResult:
     histories: Mapping[str, list[float]]
 
 
-def start_training(architecture: Architecture, training: Training, device: str) -> TrainingState:
+def start_training(
+    architecture: NetworkPlan, training: NetworkTraining, device: str
+) -> TrainingState:
     """Build a network with weights drawn from the training's seed, and its optimiser.
 
     Args:
@@ -183,7 +184,7 @@ def start_training(architecture: Architecture, training: Training, device: str) 
     return TrainingState(model=model, optimizer=make_optimizer(model, training))
 
 
-def make_optimizer(model: nn.Module, training: Training) -> Optimizer:
+def make_optimizer(model: nn.Module, training: NetworkTraining) -> Optimizer:
     """Make the optimiser, in its fused form where PyTorch has one for the device.
 
     `adam` and `sgd` (momentum 0.9) add the weight decay to the gradient as an L2 penalty; `adamw`
@@ -200,12 +201,13 @@ def make_optimizer(model: nn.Module, training: Training) -> Optimizer:
 
 def fit(
     state: TrainingState,
-    data: SampleTensors,
+    data: TrainingData,
     split: Split,
     plan: FitPlan,
     loss: nn.Module,
     on_epoch: Callable[[EpochRecord], None],
     on_batch: Callable[[], None] = lambda: None,
+    measure: Measure | None = None,
 ) -> FitResult:
     """Train from where the state is to the plan's last epoch.
 
@@ -218,6 +220,7 @@ def fit(
         on_epoch: Told of every epoch when it is in the state; may raise to stop the training.
         on_batch: Called after every batch, and between those of the validation; may raise too. The
             state can then be gone on from.
+        measure: Of the validation split; errors on standardised targets where nothing is said.
 
     Raises:
         DivergedError: loss or metrics are not finite numbers, or have exploded.
@@ -225,8 +228,7 @@ def fit(
     """
     loss = loss.to(data.device)
     train = data.index(split.train)
-    true_std = data.standard_targets(split.valid)
-    constant = constant_mse(true_std)
+    judge = measure or _regression(data, split, plan)
     start = time.perf_counter() - state.trained_s
 
     def after_batch() -> None:
@@ -238,11 +240,10 @@ def fit(
         train_loss = _train_epoch(state, data, train, plan, loss, epoch, after_batch)
         outputs = evaluate(state.model, data, split.valid, plan, after_batch)
         state.position = EpochPosition()
-        metrics = ranking_metrics(data.to_standard(outputs), true_std)
+        metrics = judge.metrics(outputs)
         record = EpochRecord(epoch=epoch, train_loss=train_loss, metrics=metrics)
         _take_down(state, record)
-        values = {"train_loss": train_loss, **metrics}
-        check_epoch(epoch, values, metric=plan.metric, explosion=plan.explosion, constant=constant)
+        judge.check(epoch, {"train_loss": train_loss, **metrics})
         _keep_if_best(state, record, plan)
         on_epoch(record)
     if state.best is None:
@@ -252,7 +253,7 @@ def fit(
 
 def train_step(
     state: TrainingState,
-    data: SampleTensors,
+    data: TrainingData,
     parts: Sequence[Tensor],
     loss: nn.Module,
     precision: Precision,
@@ -277,7 +278,7 @@ def train_step(
     losses = []
     for index in parts:
         with _autocast(data.device, precision):
-            outputs = state.model(data.inputs(index))
+            outputs = state.model(data.training_inputs(index))
         part_loss = loss(outputs.float(), data.targets(index))
         if len(parts) > 1:
             part_loss = part_loss * (len(index) / samples)
@@ -289,7 +290,7 @@ def train_step(
 
 def evaluate(
     model: nn.Module,
-    data: SampleTensors,
+    data: TrainingData,
     rows: Indices,
     plan: FitPlan,
     on_batch: Callable[[], None] = lambda: None,
@@ -308,7 +309,7 @@ def evaluate(
 
 def predict(
     model: nn.Module,
-    data: SampleTensors,
+    data: TrainingData,
     rows: Indices,
     *,
     batch_size: int = 1,
@@ -342,7 +343,7 @@ def predict(
 
 def _train_epoch(
     state: TrainingState,
-    data: SampleTensors,
+    data: TrainingData,
     train: Tensor,
     plan: FitPlan,
     loss: nn.Module,
@@ -369,6 +370,11 @@ def _train_epoch(
     per_batch = torch.stack(position.losses).cpu().double()
     sizes = torch.tensor(position.sizes, dtype=torch.float64)
     return float(per_batch @ sizes) / float(sizes.sum())
+
+
+def _regression(data: TrainingData, split: Split, plan: FitPlan) -> Measure:
+    samples = cast(SampleTensors, data)
+    return RegressionMeasure(samples, split.valid, metric=plan.metric, explosion=plan.explosion)
 
 
 def _take_down(state: TrainingState, record: EpochRecord) -> None:
@@ -400,7 +406,7 @@ def _autocast(device: torch.device, precision: Precision) -> AbstractContextMana
     return nullcontext()
 
 
-def _optimizer(model: nn.Module, training: Training, fused: bool | None) -> Optimizer:
+def _optimizer(model: nn.Module, training: NetworkTraining, fused: bool | None) -> Optimizer:
     parameters = model.parameters()
     rate, decay = training.learning_rate, training.weight_decay
     if training.optimizer == "adam":

@@ -12,7 +12,7 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tunectl.training.architecture import MIN_LENGTH, Architecture, Kind, resolve_kind
+from tunectl.training.architecture import MIN_LENGTH, Architecture, Kind, NetworkPlan, resolve_kind
 
 __all__ = ["MIN_LENGTH", "FlowNet", "build_model", "resolve_kind"]
 
@@ -125,16 +125,22 @@ def build_model(
     return _plain(layers, channels, targets, hidden, dropout_rate)
 
 
-def build_from(architecture: Architecture) -> FlowNet:
-    """Build the network of a plan, with fresh weights."""
-    return build_model(
-        architecture.kind,
-        architecture.channels,
-        architecture.targets,
-        architecture.hidden,
-        architecture.dropout_rate,
-        architecture.use_residual,
-    )
+def build_from(plan: NetworkPlan) -> nn.Module:
+    """Build the network of a plan, with fresh weights.
+
+    Raises:
+        ValueError: there is no such kind of network.
+    """
+    if isinstance(plan, Architecture):
+        return build_model(
+            plan.kind,
+            plan.channels,
+            plan.targets,
+            plan.hidden,
+            plan.dropout_rate,
+            plan.use_residual,
+        )
+    raise ValueError(f"unknown kind of network {plan.kind!r}")
 
 
 def _residual(layers: _Layers, channels: int, targets: int, h: int, dropout: float) -> FlowNet:

@@ -22,7 +22,7 @@ from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.errors import ArtifactError
 from tunectl.training.architecture import Architecture
 from tunectl.training.data import Scaler
-from tunectl.training.models import FlowNet, build_from
+from tunectl.training.models import build_from
 
 DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, pickle.UnpicklingError)
 """What reading a damaged or missing file raises."""
@@ -50,7 +50,7 @@ class PackagedNet(nn.Module):
 
     def __init__(
         self,
-        network: FlowNet,
+        network: nn.Module,
         *,
         kept: Sequence[int],
         factor: int,

@@ -20,7 +20,7 @@ from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import TrialConfig
 from tunectl.config.signal_run import TrainingRun
 from tunectl.errors import DataError, DeviceError, DivergedError, MemoryExhaustedError
-from tunectl.objectives import figures, flow_cnn_trial
+from tunectl.objectives import figures, network_trial
 from tunectl.objectives.base import (
     Objective,
     Outcome,
@@ -353,7 +353,7 @@ def test_between_training_and_evaluation_nothing_is_lost(
 def test_a_long_epoch_is_saved_on_its_way_and_gone_on_with_in_its_middle(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flow_cnn_trial, "LONG_EPOCH_S", 0.0)
+    monkeypatch.setattr(network_trial, "LONG_EPOCH_S", 0.0)
     killed = _context(project)
     killed.stop_at_check, killed.stop_with = 5, KeyboardInterrupt  # as if there was no warning
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tunectl.objectives import figures
-from tunectl.objectives.flow_cnn_summary import unit_of
+from tunectl.objectives.signal_summary import unit_of
 from tunectl.reports.figures.case import FigureCase
 from tunectl.reports.figures.look import (
     BLUE,

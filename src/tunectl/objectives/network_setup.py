@@ -1,0 +1,65 @@
+"""The heavy half of an objective that trains a network: what a trial and its rehearsal start from.
+
+Both share it, so that the one shows what the other will do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from torch import nn
+
+from tunectl.config.network_run import NetworkTraining
+from tunectl.config.run import Run
+from tunectl.objectives.base import ModelSize, TrialContext
+from tunectl.training.architecture import NetworkPlan
+from tunectl.training.data import Split
+from tunectl.training.tensors import TrainingData
+
+if TYPE_CHECKING:
+    from tunectl.objectives.network_trial import NetworkTrial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What a training starts from.
+
+    Args:
+        data: The samples, at hand.
+        split: Which of them are for what.
+        plan: The network's.
+        training: How it is fitted.
+        loss: What is minimised.
+        outputs: Numbers that the network gives for a sample.
+    """
+
+    data: TrainingData
+    split: Split
+    plan: NetworkPlan
+    training: NetworkTraining
+    loss: nn.Module
+    outputs: int
+
+
+class NetworkSetup(Protocol):
+    """What an objective knows of its data and its network."""
+
+    def prepare(self, run: Run, project: Path, device: str) -> Prepared:
+        """Read the data that a configuration selects and plan the network for them.
+
+        Args:
+            run: The training run.
+            project: The project folder.
+            device: Where the network is to be.
+
+        Raises:
+            DataError: the data do not fit the configuration, or have changed.
+        """
+
+    def size(self, run: Run, project: Path) -> ModelSize:
+        """Return how much a configuration without misfits asks of the machine."""
+
+    def trial(self, context: TrialContext, device: str) -> NetworkTrial:
+        """Return a trial that is ready to run."""
