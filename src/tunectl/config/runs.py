@@ -7,12 +7,14 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, SerializeAsAny
 
+from tunectl.config.mlp_run import MlpRun
 from tunectl.config.run import CommandRun, OpenRun, Run
 from tunectl.config.signal_run import SignalRun, TrainingRun
 
 RUNS: Mapping[str, type[Run]] = {
     "flow_cnn": TrainingRun,
     "signal_regressor": SignalRun,
+    "mlp": MlpRun,
 }
 """Objective of the program's own → the model of its `params.yaml`."""
 

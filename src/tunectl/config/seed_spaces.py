@@ -24,6 +24,15 @@ _SIGNALS: Space = {
     "dataset.downsample_factor": {"type": "int", "low": 1, "high": 4},
     "training.epochs": {"type": "int", "low": 50, "high": 200, "step": 50},
 }
+_TABLES: Space = {
+    "model.nodes": {"type": "int", "low": 16, "high": 256, "log": True},
+    "model.layers": {"type": "int", "low": 1, "high": 4},
+    "model.activation": {"type": "categorical", "choices": ["relu", "tanh", "gelu", "silu"]},
+    "model.dropout_rate": _DROPOUT,
+    "training.learning_rate": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True},
+    "training.batch_size": {"type": "categorical", "choices": [16, 32, 64]},
+    "training.weight_decay": _DECAY,
+}
 _WEIGHTS: Space = {
     "training.use_weighted_loss": {"type": "categorical", "choices": [True, False]},
     **{
@@ -40,11 +49,13 @@ _WEIGHTS: Space = {
 SEED_SPACES: Mapping[str, Space] = {
     "flow_cnn": {**_SIGNALS, **_WEIGHTS},
     "signal_regressor": _SIGNALS,
+    "mlp": _TABLES,
 }
 """Objective → the parameters to begin a search with."""
 
 SEED_STUDIES: Mapping[str, Study] = {
     "flow_cnn": Study(),
     "signal_regressor": Study(name="signals"),
+    "mlp": Study(name="mlp"),
 }
 """Objective → its study."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -23,6 +23,8 @@ _DROPPED = "channels (axis 1) to leave out, counted from 0"
 
 class SignalDataset(Section):
     """What is read, and what of it is used."""
+
+    shapes: ClassVar = {3: "(N, C, L)", 4: "(N, C, H, W)"}
 
     source: Literal["demo", "npy"] = Field(
         "demo", description="demo (made in data/demo on first use) or npy (x_path and t_path)"

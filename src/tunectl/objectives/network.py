@@ -72,6 +72,11 @@ class NetworkObjective(ABC):
         """It trains a network."""
         return True
 
+    @property
+    def leaves_network(self) -> bool:
+        """It does: plan, scaling and weights."""
+        return True
+
     def size(self, run: Run, project: Path) -> ModelSize:
         """Return how much a configuration without misfits asks of the machine."""
         return self.setup().size(run, project)

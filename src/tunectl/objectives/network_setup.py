@@ -7,19 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from torch import nn
 
 from tunectl.config.network_run import NetworkTraining
 from tunectl.config.run import Run
-from tunectl.objectives.base import ModelSize, TrialContext
+from tunectl.objectives.base import ModelSize, Outcome, TrialContext
 from tunectl.training.architecture import NetworkPlan
 from tunectl.training.data import Split
 from tunectl.training.tensors import TrainingData
-
-if TYPE_CHECKING:
-    from tunectl.objectives.network_trial import NetworkTrial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +40,13 @@ class Prepared:
     outputs: int
 
 
+class ReadyTrial(Protocol):
+    """A trial that has what it needs to run."""
+
+    def run(self) -> Outcome:
+        """Train, then evaluate the best epoch's weights."""
+
+
 class NetworkSetup(Protocol):
     """What an objective knows of its data and its network."""
 
@@ -61,5 +65,5 @@ class NetworkSetup(Protocol):
     def size(self, run: Run, project: Path) -> ModelSize:
         """Return how much a configuration without misfits asks of the machine."""
 
-    def trial(self, context: TrialContext, device: str) -> NetworkTrial:
+    def trial(self, context: TrialContext, device: str) -> ReadyTrial:
         """Return a trial that is ready to run."""

@@ -22,9 +22,16 @@ def _signal_regressor() -> Objective:
     return SignalRegressor()
 
 
+def _mlp() -> Objective:
+    from tunectl.objectives.mlp import MlpObjective
+
+    return MlpObjective()
+
+
 OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "flow_cnn": _flow_cnn,
     "signal_regressor": _signal_regressor,
+    "mlp": _mlp,
 }
 
 

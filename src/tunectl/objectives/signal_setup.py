@@ -6,7 +6,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -14,7 +13,7 @@ from tunectl.config.run import Run
 from tunectl.config.signal_run import RegressionRun, SignalRun, SignalTraining
 from tunectl.errors import DataError
 from tunectl.objectives.base import ModelSize, TrialContext
-from tunectl.objectives.network_setup import Prepared
+from tunectl.objectives.network_setup import Prepared, ReadyTrial
 from tunectl.training.architecture import Architecture, NetworkPlan, resolve_kind
 from tunectl.training.data import load_dataset, split_indices
 from tunectl.training.data_checks import find_problems
@@ -23,16 +22,22 @@ from tunectl.training.losses import WeightedMSELoss
 from tunectl.training.models import build_from
 from tunectl.training.tensors import SampleTensors
 
-if TYPE_CHECKING:
-    from tunectl.objectives.network_trial import NetworkTrial
-
 
 class RegressionSetup(ABC):
     """Samples in two files, and a network from the ones to the others."""
 
     @abstractmethod
-    def plan(self, run: Run, x_shape: Sequence[int], targets: int) -> NetworkPlan:
-        """Return the plan of the network for inputs (N, C, …) and so many targets."""
+    def plan(
+        self, run: Run, x_shape: Sequence[int], targets: int, *, is_table: bool
+    ) -> NetworkPlan:
+        """Return the plan of a network.
+
+        Args:
+            run: The training run.
+            x_shape: (N, C, …), as the network is to see it; a table is (N, F, 1).
+            targets: How many there are.
+            is_table: Whether the inputs are recorded as rows (N, F).
+        """
 
     def prepare(self, run: Run, project: Path, device: str) -> Prepared:
         """Read the data and plan the network; see `NetworkSetup.prepare`."""
@@ -40,6 +45,7 @@ class RegressionSetup(ABC):
         problems = find_problems(own, project, look_at_values=False)
         if problems:
             raise DataError(problems)
+        opened = open_dataset(own.dataset, project)
         samples = load_dataset(own.dataset, project)
         split = split_indices(len(samples.x), own.data_split)
         normalize_targets = own.training.normalize_targets
@@ -47,7 +53,7 @@ class RegressionSetup(ABC):
         return Prepared(
             data=SampleTensors(samples, split, normalize_targets=normalize_targets, device=device),
             split=split,
-            plan=self.plan(own, samples.x.shape, targets),
+            plan=self.plan(own, samples.x.shape, targets, is_table=opened.is_table),
             training=own.training,
             loss=make_loss(own.training, targets),
             outputs=targets,
@@ -61,7 +67,8 @@ class RegressionSetup(ABC):
             raise DataError(opened.problems)
         *axes, length = opened.x.shape[2:]
         shape = (len(opened.channels), *axes, length // own.dataset.downsample_factor)
-        plan = self.plan(own, (opened.limit, *shape), opened.t.shape[1])
+        x_shape, targets = (opened.limit, *shape), opened.t.shape[1]
+        plan = self.plan(own, x_shape, targets, is_table=opened.is_table)
         with torch.device("meta"):  # shapes only: no memory, no random numbers
             model = build_from(plan)
         return ModelSize(
@@ -71,7 +78,7 @@ class RegressionSetup(ABC):
             n_samples=opened.limit,
         )
 
-    def trial(self, context: TrialContext, device: str) -> NetworkTrial:
+    def trial(self, context: TrialContext, device: str) -> ReadyTrial:
         """Return a trial that is ready to run."""
         from tunectl.objectives.signal_trial import RegressionTrial
 
@@ -81,7 +88,14 @@ class RegressionSetup(ABC):
 class SignalSetup(RegressionSetup):
     """The networks of `signal_regressor`."""
 
-    def plan(self, run: Run, x_shape: Sequence[int], targets: int) -> NetworkPlan:
+    def plan(
+        self,
+        run: Run,
+        x_shape: Sequence[int],
+        targets: int,
+        *,
+        is_table: bool,  # noqa: ARG002 - signals are none
+    ) -> NetworkPlan:
         """Return the plan of the network for signals (N, C, …) and so many targets."""
         model = run.as_kind(SignalRun).model
         return Architecture(

@@ -20,7 +20,14 @@ from tunectl.config.schema import TrialConfig
 from tunectl.config.signal_run import RegressionRun
 from tunectl.errors import DataError
 from tunectl.training.data import Split, split_indices
-from tunectl.training.data_files import BLOCK_VALUES, DataFile, OpenDataset, as_floats, open_dataset
+from tunectl.training.data_files import (
+    BLOCK_VALUES,
+    DataFile,
+    OpenDataset,
+    as_floats,
+    is_there,
+    open_dataset,
+)
 
 if TYPE_CHECKING:
     from tunectl.training.packaged import PackagedNet
@@ -79,10 +86,10 @@ def look_at_data(
     run = config.run
     if not isinstance(run, RegressionRun):
         return None
-    if run.dataset.source == "demo" and not (project / "data" / "demo").is_dir():
+    if not is_there(run.dataset, project):
         return None  # looking must not make them
     opened = open_dataset(run.dataset, project)
-    if opened.problems or opened.x is None or opened.t is None:
+    if opened.problems or opened.recorded is None or opened.t is None:
         return None
     split = split_indices(opened.limit, run.data_split)
     try:
@@ -94,7 +101,7 @@ def look_at_data(
     if not _are_the_same(opened, split, y_true, y_pred, network, tolerance):
         return None
     return DataFacts(
-        x=_facts(opened.x_file, opened.x), t=_facts(opened.t_file, opened.t), split=split
+        x=_facts(opened.x_file, opened.recorded), t=_facts(opened.t_file, opened.t), split=split
     )
 
 
@@ -109,17 +116,18 @@ def _are_the_same(
     """Whether the test split has the trial's targets, and the network its predictions there."""
     from tunectl.training.prediction import fits, predict_signals
 
-    assert opened.x is not None and opened.t is not None
+    x = opened.recorded
+    assert x is not None and opened.t is not None
     shown = opened.x_file.shown
     if not np.array_equal(as_floats(opened.t[split.test]), y_true):
         return False
-    if not fits(network, opened.x.shape[1:]):
+    if not fits(network, x.shape[1:]):
         return False
     try:
         # Rows picked from a mapped file are a copy, so only so many at a time.
-        size = max(1, BLOCK_VALUES // math.prod(opened.x.shape[1:]))
+        size = max(1, BLOCK_VALUES // math.prod(x.shape[1:]))
         parts = [split.test[start : start + size] for start in range(0, len(split.test), size)]
-        predicted = (predict_signals(network, opened.x[rows], shown) for rows in parts)
+        predicted = (predict_signals(network, x[rows], shown) for rows in parts)
         found = np.concatenate([batch for batches in predicted for batch in batches])
     except DataError:
         return False

@@ -16,6 +16,7 @@ from tunectl.config.signal_run import RegressionRun
 from tunectl.objectives.signal_summary import unit_of
 from tunectl.reports.data_facts import DataFacts
 from tunectl.reports.summary import TrialSummary
+from tunectl.training.plans import plan_from_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +56,11 @@ def write_model_card(facts: CardFacts) -> str:
 
 def _head(facts: CardFacts) -> list[str]:
     config, plan = facts.config, facts.plan
-    body = "residual blocks" if plan["use_residual"] else "a plain stack"
+    network = plan_from_json(plan)
     return [
         f"# Model card: {_plain(config.study.name)}, trial {facts.trial.number}",
         "",
-        f"A convolutional network ({plan['kind']}, {body}, width {plan['hidden']}, "
+        f"A {network.title} ({network.words}, "
         f"{_whole(facts.metrics.get('n_parameters'))} parameters) that reads "
         f"{_counted(len(plan['target_names']), 'target')} from signals:",
         "",

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunectl.config.signal_run import SignalDataset
-from tunectl.training.data_files import find_files
+from tunectl.training.data_files import find_files, is_there
 
 BLOCK = 2**22
 LONGEST_DIGEST = 36  # of MLflow's
@@ -48,7 +48,7 @@ def describe_dataset(dataset: object, project: Path) -> DatasetFacts | None:
     """
     if not isinstance(dataset, SignalDataset):
         return None
-    if dataset.source == "demo" and not (project / "data" / "demo").is_dir():
+    if not is_there(dataset, project):
         return None  # it is made for training, not for telling of it
     files = find_files(dataset, project)
     try:

@@ -26,6 +26,18 @@ class NetworkPlan(Protocol):
     def kind(self) -> str:
         """Which kind of network it is; it tells the plans apart where they are written down."""
 
+    @property
+    def targets(self) -> int:
+        """Number of outputs."""
+
+    @property
+    def title(self) -> str:
+        """What it is, for people, without an article."""
+
+    @property
+    def words(self) -> str:
+        """Its shape, for people."""
+
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain values."""
 
@@ -53,6 +65,17 @@ class Architecture:
     dropout_rate: float
     use_residual: bool
 
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+        return "convolutional network"
+
+    @property
+    def words(self) -> str:
+        """Its shape, for people."""
+        body = "residual blocks" if self.use_residual else "a plain stack"
+        return f"{self.kind}, {body}, width {self.hidden}"
+
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain values."""
         return asdict(self)
@@ -68,12 +91,22 @@ class Architecture:
         Raises:
             ValueError: a key is missing or the kind is unknown.
         """
-        missing = [key for key in cls.__dataclass_fields__ if key not in document]
-        if missing:
-            raise ValueError(f"no network can be built without {', '.join(missing)}")
-        if document["kind"] not in get_args(Kind):
-            raise ValueError(f"unknown kind of network {document['kind']!r}")
-        return cls(**{key: document[key] for key in cls.__dataclass_fields__})
+        values = checked_fields(cls, document)
+        if values["kind"] not in get_args(Kind):
+            raise ValueError(f"unknown kind of network {values['kind']!r}")
+        return cls(**values)
+
+
+def checked_fields(plan: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a document has for each field of a plan.
+
+    Raises:
+        ValueError: a field is missing.
+    """
+    missing = [key for key in plan.__dataclass_fields__ if key not in document]
+    if missing:
+        raise ValueError(f"no network can be built without {', '.join(missing)}")
+    return {key: document[key] for key in plan.__dataclass_fields__}
 
 
 def resolve_kind(model_type: ModelType, ndim: int) -> Kind:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tunectl.training.architecture import MIN_LENGTH, Architecture, Kind, NetworkPlan, resolve_kind
+from tunectl.training.mlp import Mlp
+from tunectl.training.plans import MlpPlan
 
 __all__ = ["MIN_LENGTH", "FlowNet", "build_model", "resolve_kind"]
 
@@ -140,6 +142,8 @@ def build_from(plan: NetworkPlan) -> nn.Module:
             plan.dropout_rate,
             plan.use_residual,
         )
+    if isinstance(plan, MlpPlan):
+        return Mlp(plan)
     raise ValueError(f"unknown kind of network {plan.kind!r}")
 
 

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from tunectl.artifacts.bundle import PLAN, SCALING, WEIGHTS, read_bundle
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.errors import ArtifactError
-from tunectl.training.architecture import Architecture
+from tunectl.training.architecture import NetworkPlan
 from tunectl.training.data import Scaler
 from tunectl.training.models import build_from
+from tunectl.training.plans import plan_from_json
 
 DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, pickle.UnpicklingError)
 """What reading a damaged or missing file raises."""
@@ -40,6 +41,7 @@ class PackagedNet(nn.Module):
         targets: Mean and scale of each target; None for a network fitted to own units.
         target_names: One per target.
         dropped: How many of the recorded channels it leaves out.
+        is_table: Samples are recorded as rows (N, F), which the network sees as (N, F, 1).
     """
 
     kept: Tensor
@@ -59,6 +61,7 @@ class PackagedNet(nn.Module):
         targets: Scaler | None,
         target_names: Sequence[str],
         dropped: int,
+        is_table: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
@@ -66,6 +69,7 @@ class PackagedNet(nn.Module):
         self.input_shape = tuple(input_shape)
         self.target_names = tuple(target_names)
         self.channels = len(kept) + dropped
+        self.is_table = is_table
         count = len(self.target_names)
         columns = (1, -1, *(1 for _ in self.input_shape[1:]))
         self.register_buffer("kept", torch.tensor(list(kept)))
@@ -76,10 +80,12 @@ class PackagedNet(nn.Module):
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """Shape of one sample as recorded, all channels: (C, L) or (C, H, W).
+        """Shape of one sample as recorded, all channels: (C, L), (C, H, W), or (F,) for a table.
 
         The last axis may be longer by less than `factor` values, which are not looked at.
         """
+        if self.is_table:
+            return (self.channels,)
         *axes, length = self.input_shape[1:]
         return (self.channels, *axes, length * self.factor)
 
@@ -87,6 +93,17 @@ class PackagedNet(nn.Module):
     def looked_at(self) -> tuple[int, ...]:
         """The recorded channels that the network looks at."""
         return tuple(self.kept.tolist())
+
+    def like_recorded(self, noise: Tensor) -> Tensor:
+        """Return standard normal noise (N, …) distributed as the training's signals were.
+
+        Args:
+            noise: Of the recorded shape; changed in place.
+        """
+        samples = noise.unsqueeze(-1) if self.is_table else noise
+        samples[:, self.kept] *= self.input_scale
+        samples[:, self.kept] += self.input_mean
+        return noise
 
     def predict(self, signals: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return targets (N, T) in their own units; see `forward`, of which it is the NumPy form.
@@ -103,6 +120,8 @@ class PackagedNet(nn.Module):
         Args:
             x: Signals as recorded, 32-bit floats (N, C, L) or (N, C, H, W), all channels.
         """
+        if self.is_table:
+            x = x.unsqueeze(-1)
         if len(self.kept) < self.channels:
             x = x.index_select(1, self.kept)
         if self.factor > 1:
@@ -176,13 +195,13 @@ def package(
         KeyError, TypeError, ValueError: something is missing or of a wrong kind.
         RuntimeError: the weights are not those of this plan.
     """
-    architecture = Architecture.from_json(plan)
-    network = build_from(architecture)
+    own = plan_from_json(plan)
+    network = build_from(own)
     network.load_state_dict(weights)
     dropped = sorted(set(plan["drop_channels"]))
-    there = range(architecture.channels + len(dropped))
+    there = range(int(plan["input_shape"][0]) + len(dropped))
     inputs, targets = Scaler.from_json(scaling["inputs"]), Scaler.from_json(scaling["targets"])
-    _check_sizes(architecture, plan, inputs, targets)
+    _check_sizes(own, plan, inputs, targets)
     packaged = PackagedNet(
         network,
         kept=[channel for channel in there if channel not in dropped],
@@ -192,15 +211,17 @@ def package(
         targets=targets if scaling["normalize_targets"] else None,
         target_names=plan["target_names"],
         dropped=len(dropped),
+        is_table=bool(plan.get("is_table", False)),
     )
     return packaged.eval()
 
 
 def _check_sizes(
-    architecture: Architecture, plan: Mapping[str, Any], inputs: Scaler, targets: Scaler
+    own: NetworkPlan, plan: Mapping[str, Any], inputs: Scaler, targets: Scaler
 ) -> None:
-    channels = {architecture.channels, plan["input_shape"][0], len(inputs.mean), len(inputs.scale)}
-    outputs = {architecture.targets, len(plan["target_names"]), len(targets.mean)}
+    seen = plan.get("channels", plan["input_shape"][0])
+    channels = {seen, plan["input_shape"][0], len(inputs.mean), len(inputs.scale)}
+    outputs = {own.targets, len(plan["target_names"]), len(targets.mean)}
     if len(channels) > 1 or len(outputs | {len(targets.scale)}) > 1:
         raise ValueError("plan and scaling are not of one network")
     if math.prod(plan["input_shape"]) < 1 or plan["downsample_factor"] < 1:

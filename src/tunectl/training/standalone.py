@@ -3,7 +3,8 @@
 python predict.py X.npy             prints a table of predictions as CSV
 python predict.py X.npy Y.npy       writes them as an array (N, T); Y.csv writes the table
 
-X.npy holds signals as they were recorded, (N, C, L) or (N, C, H, W), all channels. In Python:
+X.npy holds signals as they were recorded, (N, C, L) or (N, C, H, W), all channels, or a table
+(N, F), whichever the network was trained on. In Python:
 
     from predict import Network
     y = Network("path/of/this/folder").predict(x)
@@ -46,12 +47,15 @@ class Network:
         self.target_mean = torch.tensor(scaling["targets"]["mean"]) if restored else 0.0
         self.target_scale = torch.tensor(scaling["targets"]["scale"]) if restored else 1.0
         dropped = set(self.plan["drop_channels"])
-        there = self.plan["channels"] + len(dropped)
+        there = self.plan["input_shape"][0] + len(dropped)
         self.kept = [channel for channel in range(there) if channel not in dropped]
         self.factor = self.plan["downsample_factor"]
         self.target_names = self.plan["target_names"]
+        self.is_table = self.plan.get("is_table", False)
         *others, length = self.plan["input_shape"][1:]
         self.sample_shape = (there, *others, length * self.factor)
+        if self.is_table:
+            self.sample_shape = (there,)
         is_1d = self.plan["kind"] == "cnn1d"
         self.convolution = F.conv1d if is_1d else F.conv2d
         self.pool = F.max_pool1d if is_1d else F.max_pool2d
@@ -89,9 +93,22 @@ class Network:
             length = x.shape[-1] // self.factor
             grouped = x[..., : length * self.factor].reshape(*x.shape[:-1], length, self.factor)
             x = grouped.mean(dim=-1)
+        if self.is_table:
+            x = x.unsqueeze(-1)
         x = (x - self.mean) / self.scale
-        y = self._residual(x) if self.plan["use_residual"] else self._plain(x)
+        if self.plan["kind"] == "mlp":
+            y = self._perceptron(x)
+        else:
+            y = self._residual(x) if self.plan["use_residual"] else self._plain(x)
         return y * self.target_scale + self.target_mean
+
+    def _perceptron(self, x: torch.Tensor) -> torch.Tensor:
+        name = self.plan["activation"]
+        activation = torch.tanh if name == "tanh" else getattr(F, name)
+        x = x.flatten(1)
+        for number in range(self.plan["layers"]):
+            x = activation(self._linear(x, f"hidden.{number}"))
+        return self._linear(x, "output")
 
     def _plain(self, x: torch.Tensor) -> torch.Tensor:
         x = F.relu(self._norm(self._convolve(x, "features.0", 2), "features.1"))
