@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from cli_project import CONFIG, Project, small_project
 
 FUNCTION = '''\
@@ -81,6 +82,22 @@ def _function(path: Path) -> Project:
     return project
 
 
+def _mlp(path: Path) -> Project:
+    project = Project(path)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 5)).astype(np.float32)
+    np.save(path / "x.npy", x)
+    np.save(path / "t.npy", x[:, :1] * 2 - x[:, 1:2])
+    training = "{epochs: 3, batch_size: 8, scheduler: cosine, warmup_epochs: 1, clip_norm: 1.0}"
+    project.write(
+        config=CONFIG,
+        params="objective: mlp\ndataset: {source: npy, x_path: x.npy, t_path: t.npy}\n"
+        f"model: {{nodes: 8}}\ntraining: {training}\n",
+        optuna_params=_search("val_mse", "  model.dropout_rate: {low: 0.0, high: 0.5}"),
+    )
+    return project
+
+
 _NEVER = "study.pruner={name:ThresholdPruner,kwargs:{upper:1.0e-9}}"
 
 CASES: dict[str, Case] = {
@@ -89,6 +106,13 @@ CASES: dict[str, Case] = {
         long=("training.epochs=400",),
         hopeless=(_NEVER,),
         wrong=("training.epochs=0", "training.epochs"),
+        inputs="x.npy",
+    ),
+    "mlp": Case(
+        make=_mlp,
+        long=("training.epochs=600",),
+        hopeless=(_NEVER,),
+        wrong=("model.activation=sine", "model.activation"),
         inputs="x.npy",
     ),
     "function": Case(

@@ -40,6 +40,24 @@ class NetworkTraining(Section):
     num_workers: int = Field(
         0, ge=0, description="kept for older files; data are in memory, so it has no effect"
     )
+    scheduler: Literal["none", "cosine", "step", "plateau", "one_cycle"] = Field(
+        "none", description="of the learning rate: none, cosine, step, plateau or one_cycle"
+    )
+    warmup_epochs: int = Field(0, ge=0, description="epochs in which the learning rate rises")
+    scheduler_epochs: int = Field(
+        10, ge=1, description="step: epochs between drops; plateau: without a gain before one"
+    )
+    scheduler_factor: float = Field(0.1, gt=0, lt=1, description="step, plateau: factor of a drop")
+    early_stopping: int = Field(
+        0, ge=0, description="stop after so many epochs without a gain; 0: never"
+    )
+    early_stopping_delta: float = Field(0.0, ge=0, description="a gain is better by more than this")
+    clip_norm: float | None = Field(
+        None, gt=0, description="largest norm of the gradients of a step; null: any"
+    )
+    overfitting: Literal["note", "stop"] = Field(
+        "note", description="note that validation gets worse while training gets better, or stop"
+    )
 
 
 class NetworkRun(Run):

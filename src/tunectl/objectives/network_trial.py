@@ -44,6 +44,8 @@ from tunectl.training.loop import (
     start_training,
 )
 from tunectl.training.measures import Measure
+from tunectl.training.stopping import StopRules
+from tunectl.training.tensors import epoch_batches
 
 # An epoch that takes longer is saved on its way as well.
 LONG_EPOCH_S = 30.0
@@ -76,9 +78,14 @@ class NetworkTrial(ABC):
         self.config = context.config
         ready = self.ready = setup.prepare(self.config.run, context.project, device)
         self.split = ready.split
-        self.state: TrainingState = start_training(ready.plan, ready.training, device)
-        self.clock = CheckpointClock()
         self.plan = self._plan()
+        batches = epoch_batches(
+            ready.data.index(ready.split.train), self.plan.batch_size, seed=0, epoch=1
+        )
+        self.state: TrainingState = start_training(
+            ready.plan, ready.training, device, steps_per_epoch=len(batches)
+        )
+        self.clock = CheckpointClock()
 
     @abstractmethod
     def measure(self) -> Measure:
@@ -130,6 +137,14 @@ class NetworkTrial(ABC):
             saved = save_checkpoint(folder, self.state)
             self.context.log.info("interrupted; can go on from %s", saved.name)
             raise
+        if fitted.ended_by is not None:
+            reason = fitted.ended_by.replace("_", " ")
+            self.context.log.info("ended after epoch %d by %s", fitted.epochs, reason)
+        if fitted.overfits_from is not None:
+            self.context.log.info(
+                "overfits from epoch %d on: the training loss falls, the validation error rises",
+                fitted.overfits_from,
+            )
         return fitted
 
     def _plan(self) -> FitPlan:
@@ -142,6 +157,12 @@ class NetworkTrial(ABC):
             direction=study.direction,
             precision=self.config.runtime.precision,
             batch_parts=self.config.batch_parts,
+            clip_norm=training.clip_norm,
+            stop=StopRules(
+                patience=training.early_stopping,
+                min_delta=training.early_stopping_delta,
+                on_overfitting=training.overfitting == "stop",
+            ),
         )
 
     def _on_batch(self) -> None:
@@ -212,6 +233,17 @@ class NetworkTrial(ABC):
         buffer = io.BytesIO()
         torch.save(fitted.best.weights, buffer)
         _write_bytes(self.directory.weights_file, buffer.getvalue())
+
+    def document(self, fitted: FitResult, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what `metrics.json` holds of any trial that came to its end."""
+        notes = {"ended_by": fitted.ended_by, "overfits_from_epoch": fitted.overfits_from}
+        return {
+            "best_epoch": fitted.best.epoch,
+            "epochs": fitted.epochs,
+            **metrics,
+            **{name: value for name, value in notes.items() if value is not None},
+            "histories": fitted.histories,
+        }
 
     def draw_learning_curves(self, best_epoch: int | None) -> None:
         """Draw the training loss and the study's metric by epoch."""

@@ -47,13 +47,7 @@ class RegressionTrial(NetworkTrial):
         self._write_network(fitted)
         write_array(self.directory.predictions_file, y_pred)
         write_array(self.directory.truth_file, y_true)
-        document = {
-            "best_epoch": fitted.best.epoch,
-            "epochs": fitted.epochs,
-            **metrics,
-            "histories": fitted.histories,
-            "per_target": per_target,
-        }
+        document = {**self.document(fitted, metrics), "per_target": per_target}
         summary = evaluation_summary(self.config, self.split, document)
         atomic.write_text(self.directory.summary_file, summary)
         self.draw_learning_curves(fitted.best.epoch)
