@@ -98,7 +98,7 @@ class Ours:
             on_epoch=lambda *_: None,
             should_stop=lambda: False,
         )
-        plan = SignalSetup().plan(self.run, (1, 2, 128), 6, is_table=False)
+        plan = SignalSetup().plan(self.run, (1, 2, 128), 6)
         state = start_training(plan, self.run.training, "cpu")
         clock, settle = CheckpointClock(), getattr(trial, "settle", lambda: None)
         taken = []

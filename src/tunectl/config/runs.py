@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, SerializeAsAny
 
+from tunectl.config.image_run import ImageRun
 from tunectl.config.mlp_run import MlpRun
 from tunectl.config.run import CommandRun, OpenRun, Run
 from tunectl.config.signal_run import SignalRun, TrainingRun
@@ -15,6 +16,7 @@ RUNS: Mapping[str, type[Run]] = {
     "flow_cnn": TrainingRun,
     "signal_regressor": SignalRun,
     "mlp": MlpRun,
+    "image_classifier": ImageRun,
 }
 """Objective of the program's own → the model of its `params.yaml`."""
 

@@ -33,6 +33,17 @@ _TABLES: Space = {
     "training.batch_size": {"type": "categorical", "choices": [16, 32, 64]},
     "training.weight_decay": _DECAY,
 }
+_IMAGES: Space = {
+    "model.width": {"type": "categorical", "choices": [16, 32, 64]},
+    "model.dropout_rate": _DROPOUT,
+    "training.optimizer": {"type": "categorical", "choices": ["adam", "adamw", "sgd"]},
+    "training.learning_rate": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True},
+    "training.batch_size": {"type": "categorical", "choices": [16, 32, 64]},
+    "training.weight_decay": _DECAY,
+    "training.scheduler": {"type": "categorical", "choices": ["none", "cosine", "one_cycle"]},
+    "augmentation.shift": {"type": "float", "low": 0.0, "high": 0.2, "step": 0.05},
+    "augmentation.rotation": {"type": "float", "low": 0.0, "high": 20.0, "step": 5.0},
+}
 _WEIGHTS: Space = {
     "training.use_weighted_loss": {"type": "categorical", "choices": [True, False]},
     **{
@@ -50,6 +61,7 @@ SEED_SPACES: Mapping[str, Space] = {
     "flow_cnn": {**_SIGNALS, **_WEIGHTS},
     "signal_regressor": _SIGNALS,
     "mlp": _TABLES,
+    "image_classifier": _IMAGES,
 }
 """Objective → the parameters to begin a search with."""
 
@@ -57,5 +69,6 @@ SEED_STUDIES: Mapping[str, Study] = {
     "flow_cnn": Study(),
     "signal_regressor": Study(name="signals"),
     "mlp": Study(name="mlp"),
+    "image_classifier": Study(name="images", direction=("maximize",), metric=("val_acc",)),
 }
 """Objective → its study."""

@@ -39,7 +39,7 @@ def ensure_embedded(name: str, folder: Path) -> tuple[Path, Path]:
     """Return the files of inputs and targets of an embedded data set; written if not there.
 
     Args:
-        name: `diabetes`, inputs (442, 10) and targets (442, 1); or `digits`, images (1797, 1, 8, 8)
+        name: `diabetes`, inputs (442, 10) and targets (442, 1); or `digits`, images (1797, 8, 8)
             of whole numbers and labels (1797,).
         folder: Where they stand. Several processes may ask at once: one writes them.
 
@@ -76,7 +76,7 @@ def _digits() -> Arrays:
     from sklearn.datasets import load_digits
 
     x, labels = load_digits(return_X_y=True)
-    return x.astype(np.uint8).reshape(-1, 1, 8, 8), labels.astype(np.int64)
+    return x.astype(np.uint8).reshape(-1, 8, 8), labels.astype(np.int64)
 
 
 _READERS: dict[str, Callable[[], Arrays]] = {"diabetes": _diabetes, "digits": _digits}

@@ -14,7 +14,7 @@ from tunectl.training.plans import MlpPlan
 class MlpSetup(RegressionSetup):
     """The networks of `mlp`."""
 
-    def plan(self, run: Run, x_shape: Sequence[int], targets: int, *, is_table: bool) -> MlpPlan:
+    def plan(self, run: Run, x_shape: Sequence[int], targets: int) -> MlpPlan:
         """Return the plan of the network for inputs (N, C, …) and so many targets."""
         model = run.as_kind(MlpRun).model
         return MlpPlan(
@@ -24,5 +24,4 @@ class MlpSetup(RegressionSetup):
             layers=model.layers,
             activation=model.activation,
             dropout_rate=model.dropout_rate,
-            is_table=is_table,
         )

@@ -14,7 +14,7 @@ from torch import nn
 from tunectl.config.network_run import NetworkTraining
 from tunectl.config.run import Run
 from tunectl.objectives.base import ModelSize, Outcome, TrialContext
-from tunectl.training.architecture import NetworkPlan
+from tunectl.training.architecture import Layout, NetworkPlan
 from tunectl.training.data import Split
 from tunectl.training.tensors import TrainingData
 
@@ -30,6 +30,7 @@ class Prepared:
         training: How it is fitted.
         loss: What is minimised.
         outputs: Numbers that the network gives for a sample.
+        layout: In which order the axes of a sample are recorded.
     """
 
     data: TrainingData
@@ -38,6 +39,7 @@ class Prepared:
     training: NetworkTraining
     loss: nn.Module
     outputs: int
+    layout: Layout = "signals"
 
 
 class ReadyTrial(Protocol):

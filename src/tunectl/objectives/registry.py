@@ -28,10 +28,17 @@ def _mlp() -> Objective:
     return MlpObjective()
 
 
+def _image_classifier() -> Objective:
+    from tunectl.objectives.image_classifier import ImageClassifier
+
+    return ImageClassifier()
+
+
 OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "flow_cnn": _flow_cnn,
     "signal_regressor": _signal_regressor,
     "mlp": _mlp,
+    "image_classifier": _image_classifier,
 }
 
 

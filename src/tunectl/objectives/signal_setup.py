@@ -27,16 +27,13 @@ class RegressionSetup(ABC):
     """Samples in two files, and a network from the ones to the others."""
 
     @abstractmethod
-    def plan(
-        self, run: Run, x_shape: Sequence[int], targets: int, *, is_table: bool
-    ) -> NetworkPlan:
+    def plan(self, run: Run, x_shape: Sequence[int], targets: int) -> NetworkPlan:
         """Return the plan of a network.
 
         Args:
             run: The training run.
             x_shape: (N, C, …), as the network is to see it; a table is (N, F, 1).
             targets: How many there are.
-            is_table: Whether the inputs are recorded as rows (N, F).
         """
 
     def prepare(self, run: Run, project: Path, device: str) -> Prepared:
@@ -53,7 +50,8 @@ class RegressionSetup(ABC):
         return Prepared(
             data=SampleTensors(samples, split, normalize_targets=normalize_targets, device=device),
             split=split,
-            plan=self.plan(own, samples.x.shape, targets, is_table=opened.is_table),
+            plan=self.plan(own, samples.x.shape, targets),
+            layout="rows" if opened.is_table else "signals",
             training=own.training,
             loss=make_loss(own.training, targets),
             outputs=targets,
@@ -68,7 +66,7 @@ class RegressionSetup(ABC):
         *axes, length = opened.x.shape[2:]
         shape = (len(opened.channels), *axes, length // own.dataset.downsample_factor)
         x_shape, targets = (opened.limit, *shape), opened.t.shape[1]
-        plan = self.plan(own, x_shape, targets, is_table=opened.is_table)
+        plan = self.plan(own, x_shape, targets)
         with torch.device("meta"):  # shapes only: no memory, no random numbers
             model = build_from(plan)
         return ModelSize(
@@ -88,14 +86,7 @@ class RegressionSetup(ABC):
 class SignalSetup(RegressionSetup):
     """The networks of `signal_regressor`."""
 
-    def plan(
-        self,
-        run: Run,
-        x_shape: Sequence[int],
-        targets: int,
-        *,
-        is_table: bool,  # noqa: ARG002 - signals are none
-    ) -> NetworkPlan:
+    def plan(self, run: Run, x_shape: Sequence[int], targets: int) -> NetworkPlan:
         """Return the plan of the network for signals (N, C, …) and so many targets."""
         model = run.as_kind(SignalRun).model
         return Architecture(

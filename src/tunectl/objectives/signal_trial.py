@@ -78,6 +78,7 @@ class RegressionTrial(NetworkTrial):
             "drop_channels": sorted(set(dataset.drop_channels)),
             "downsample_factor": dataset.downsample_factor,
             "target_names": list(self.names),
+            "layout": self.ready.layout,
         }
         scaling = {
             "inputs": self.data.input_scaler.to_json(),

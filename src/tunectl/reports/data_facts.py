@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunectl.artifacts.trial_dir import TrialDir
+from tunectl.config.image_run import ImageRun
 from tunectl.config.schema import TrialConfig
 from tunectl.config.signal_run import RegressionRun
 from tunectl.errors import DataError
@@ -28,6 +29,8 @@ from tunectl.training.data_files import (
     is_there,
     open_dataset,
 )
+from tunectl.training.image_data import load_images, split_by_class
+from tunectl.training.image_files import image_files
 
 if TYPE_CHECKING:
     from tunectl.training.packaged import PackagedNet
@@ -60,13 +63,15 @@ class DataFacts:
 
     Args:
         x: The signals' file.
-        t: The targets' file.
+        t: The targets' file; None where it is in the same one.
         split: Which samples were for what.
+        sample_shape: Of one sample as recorded.
     """
 
     x: FileFacts
-    t: FileFacts
+    t: FileFacts | None
     split: Split
+    sample_shape: tuple[int, ...]
 
 
 def look_at_data(
@@ -84,6 +89,8 @@ def look_at_data(
         None where the files are gone, or are not those of the training any more.
     """
     run = config.run
+    if isinstance(run, ImageRun):
+        return look_at_images(directory, run, project)
     if not isinstance(run, RegressionRun):
         return None
     if not is_there(run.dataset, project):
@@ -101,8 +108,42 @@ def look_at_data(
     if not _are_the_same(opened, split, y_true, y_pred, network, tolerance):
         return None
     return DataFacts(
-        x=_facts(opened.x_file, opened.recorded), t=_facts(opened.t_file, opened.t), split=split
+        x=_facts(opened.x_file, opened.recorded),
+        t=_facts(opened.t_file, opened.t),
+        split=split,
+        sample_shape=opened.recorded.shape[1:],
     )
+
+
+def look_at_images(directory: TrialDir, run: ImageRun, project: Path) -> DataFacts | None:
+    """Return what is known of a completed trial's images; see `look_at_data`.
+
+    Their fingerprint is that of all files together: names within the folder, and bytes.
+    """
+    if run.dataset.source == "digits" and not (project / "data" / "digits").is_dir():
+        return None  # looking must not make them
+    try:
+        images = load_images(run.dataset, project)
+        y_true = np.load(directory.truth_file, allow_pickle=False)
+        files = image_files(run.dataset, project)
+        digest = hashlib.sha256()
+        for file in files:
+            digest.update(file.name.encode())
+            digest.update(file.read_bytes())
+    except (DataError, OSError, ValueError, EOFError):
+        return None
+    split = split_by_class(images.labels, run.data_split)
+    if not np.array_equal(images.labels[split.test], y_true):
+        return None
+    count, channels, height, width = images.x.shape
+    shapes = {"grey": (height, width), "channels_last": (height, width, channels)}
+    sample_shape = shapes.get(images.layout, (channels, height, width))
+    shown = str(run.dataset.path or run.dataset.x_path or run.dataset.source)
+    kind = f"{len(files)} files" if run.dataset.source == "folder" else str(images.x.dtype)
+    facts = FileFacts(
+        shown=shown, shape=(count, *sample_shape), dtype=kind, sha256=digest.hexdigest()
+    )
+    return DataFacts(x=facts, t=None, split=split, sample_shape=sample_shape)
 
 
 def _are_the_same(

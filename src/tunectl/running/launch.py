@@ -16,7 +16,7 @@ import optuna
 from tunectl.artifacts.study_dir import ProjectTree
 from tunectl.config.schema import Settings
 from tunectl.errors import Problem, UsageError
-from tunectl.objectives.base import Objective
+from tunectl.objectives.base import Advising, Objective
 from tunectl.objectives.registry import find_objective
 from tunectl.running.corners import corners
 from tunectl.running.events import Observer
@@ -77,6 +77,8 @@ def examine(settings: Settings, project: Path) -> Findings:
     for problem, is_error in _examine_metrics(settings, objective):
         (config if is_error else warnings).append(problem)
     data = objective.problems(settings.run, project)
+    if isinstance(objective, Advising) and not data:
+        warnings += objective.advice(settings.run, project)
     if objective.metrics is None and not data and not config:
         config += _space_of_own_code(settings, objective, project)
     return Findings(config=config, data=data, warnings=warnings)

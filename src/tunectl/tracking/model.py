@@ -128,6 +128,11 @@ def save_model(directory: TrialDir, path: Path) -> None:
     from tunectl.training.packaged import load_packaged
 
     packaged = load_packaged(directory)
+    if packaged.correction is not None:
+        raise TrackingError(
+            f"no model can be made of {directory.path}: "
+            "the correction of the brightness is no part of the network"
+        )
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn((EXAMPLES, *packaged.sample_shape), generator=generator)
     example = packaged.like_recorded(noise)

@@ -12,6 +12,9 @@ from typing import Any, Literal, Protocol, get_args
 Kind = Literal["cnn1d", "cnn2d"]
 ModelType = Literal["auto", "cnn1d", "cnn2d"]
 
+Layout = Literal["signals", "rows", "grey", "channels_last"]
+"""How samples are recorded: (C, …) as the network sees them, (F,), (H, W) or (H, W, C)."""
+
 MIN_LENGTH = 4
 """Shortest signal (positions on the last axis) that the networks are made for."""
 

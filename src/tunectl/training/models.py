@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tunectl.training.architecture import MIN_LENGTH, Architecture, Kind, NetworkPlan, resolve_kind
+from tunectl.training.image_networks import ImageNet
 from tunectl.training.mlp import Mlp
-from tunectl.training.plans import MlpPlan
+from tunectl.training.plans import ImagePlan, MlpPlan
 
 __all__ = ["MIN_LENGTH", "FlowNet", "build_model", "resolve_kind"]
 
@@ -144,6 +145,8 @@ def build_from(plan: NetworkPlan) -> nn.Module:
         )
     if isinstance(plan, MlpPlan):
         return Mlp(plan)
+    if isinstance(plan, ImagePlan):
+        return ImageNet(plan)
     raise ValueError(f"unknown kind of network {plan.kind!r}")
 
 
