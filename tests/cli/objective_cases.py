@@ -98,6 +98,24 @@ def _mlp(path: Path) -> Project:
     return project
 
 
+def _images(path: Path) -> Project:
+    project = Project(path)
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    x = rng.integers(0, 60, (60, 8, 8)) + 120 * labels[:, None, None] * np.eye(8, dtype=int)
+    np.save(path / "x.npy", x.astype(np.uint8))
+    np.save(path / "t.npy", np.array(["plain", "striped"])[labels])
+    project.write(
+        config=CONFIG,
+        params="objective: image_classifier\n"
+        "dataset: {source: npy, x_path: x.npy, t_path: t.npy}\n"
+        "augmentation: {flip_horizontal: true, noise: 0.1}\n"
+        "model: {width: 4}\ntraining: {epochs: 3, batch_size: 8, scheduler: one_cycle}\n",
+        optuna_params=_search("val_loss", "  augmentation.shift: {low: 0.0, high: 0.2}"),
+    )
+    return project
+
+
 _NEVER = "study.pruner={name:ThresholdPruner,kwargs:{upper:1.0e-9}}"
 
 CASES: dict[str, Case] = {
@@ -106,6 +124,13 @@ CASES: dict[str, Case] = {
         long=("training.epochs=400",),
         hopeless=(_NEVER,),
         wrong=("training.epochs=0", "training.epochs"),
+        inputs="x.npy",
+    ),
+    "image_classifier": Case(
+        make=_images,
+        long=("training.epochs=200",),
+        hopeless=(_NEVER,),
+        wrong=("augmentation.rotation=400", "augmentation.rotation"),
         inputs="x.npy",
     ),
     "mlp": Case(

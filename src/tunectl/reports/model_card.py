@@ -110,7 +110,8 @@ def _use(facts: CardFacts) -> list[str]:
     onnx = (
         "- `model.onnx`: network and scaling; input `signals` as recorded, output `targets`"
         if facts.has_onnx
-        else "- no ONNX file: the packages it needs were not installed, or did not agree"
+        else "- no ONNX file: the packages it needs were not installed or did not agree, or the "
+        "brightness is corrected before the network"
     )
     return [
         "## Use",

@@ -45,7 +45,7 @@ def _spread(grey: Array, plan: dict[str, Any]) -> Array:
     """Return one channel (H, W) of values from 0 to 1 with a level histogram."""
     bins = np.minimum((grey * BINS).astype(np.int64), BINS - 1)
     if plan["method"] == "equalize":
-        return _levels(np.bincount(bins.ravel(), minlength=BINS), np.inf)[bins]
+        return _levels(np.bincount(bins.ravel(), minlength=BINS), None)[bins]
     height, width = grey.shape
     rows, columns = (max(1, min(plan["tiles"], n // SMALLEST_TILE)) for n in (height, width))
     row_edges, column_edges = (
@@ -61,16 +61,21 @@ def _spread(grey: Array, plan: dict[str, Any]) -> Array:
     return _between_tiles(levels, bins, row_edges, column_edges)
 
 
-def _levels(counts: Array, clip: float) -> Array:
-    """Return the new value of each bin: the share of pixels below it, from 0 to 1."""
+def _levels(counts: Array, clip: float | None) -> Array:
+    """Return the new value of each bin: the share of pixels up to it, from 0 to 1.
+
+    With a limit, what is above it is spread over all bins, so that an even area stays even.
+    """
     total = counts.sum()
-    # The even share among the bins that are there: a small tile cannot fill them all.
-    limit = max(1.0, clip * total / max(1, np.count_nonzero(counts)))
-    clipped = np.minimum(counts, limit)
-    share = np.cumsum(clipped + (total - clipped.sum()) / BINS)
-    first = share[np.argmax(counts > 0)]
-    spread: Array = np.clip((share - first) / max(share[-1] - first, 1e-12), 0, 1)
-    return spread
+    share: Array
+    if clip is None:
+        share = np.cumsum(counts)
+        first = share[np.argmax(counts > 0)]
+        share = (share - first) / max(total - first, 1)
+        return share
+    clipped = np.minimum(counts, max(1.0, clip * total / BINS))
+    share = np.cumsum(clipped + (total - clipped.sum()) / BINS) / total
+    return share
 
 
 def _between_tiles(levels: Array, bins: Array, row_edges: Array, column_edges: np.ndarray) -> Array:
