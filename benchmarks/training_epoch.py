@@ -26,7 +26,8 @@ from projects import demo_data
 from rows import Row, count, run_alone, seconds
 from tunectl.config.signal_run import TrainingRun
 from tunectl.objectives.signal_setup import SignalSetup
-from tunectl.training.device import convolutions_for, torch_settings
+from tunectl.training.convolutions import Convolutions
+from tunectl.training.device import torch_settings
 from tunectl.training.loop import FitPlan, fit, start_training
 from tunectl.training.models import build_from
 
@@ -116,6 +117,13 @@ class OurLoop:
         self.data, self.split, self.loss = ready.data, ready.split, ready.loss
         self.state = start_training(ready.plan, run.training, device)
         self.device, self.run = device, run
+        self.convolutions = Convolutions.choose(
+            self.data.device.type,
+            hidden=run.model.hidden,
+            batch_size=run.training.batch_size,
+            input_shape=self.data.input_shape,
+        )
+        self.convolutions.arrange(self.state.model)
 
     def train_epochs(self, count: int, on_batch: Callable[[], None] = lambda: None) -> None:
         """Train so many epochs more."""
@@ -127,9 +135,7 @@ class OurLoop:
             metric="val_mse",
             direction="minimize",
         )
-        positions = training.batch_size * math.prod(self.data.input_shape[1:])
-        settings = torch_settings(self.device, threads=1)
-        with settings, convolutions_for(self.device, positions):
+        with torch_settings(self.device, threads=1), self.convolutions.in_use():
             fit(self.state, self.data, self.split, plan, self.loss, lambda _: None, on_batch)
 
 

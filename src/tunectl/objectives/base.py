@@ -87,6 +87,13 @@ class TrialContext(Protocol):
             DivergedError: the metric is no finite number.
         """
 
+    def settle(self) -> None:
+        """Have everything that was reported written; to be called before a checkpoint is.
+
+        Reports of short epochs are written together, a fraction of a second later. A checkpoint
+        that is ahead of them would go on after epochs of which the database never hears.
+        """
+
     def check_stop(self) -> None:
         """Stop here if the program has been told to; cheap enough for every batch.
 
@@ -225,7 +232,7 @@ class Rehearsable(Protocol):
         """Return how much a configuration without misfits asks of the machine."""
 
     def rehearse(self, run: Run, runtime: Runtime, project: Path, device: str) -> Rehearsal:
-        """Take a few training steps and forget them; nothing is written.
+        """Take a few training steps and forget them; nothing is written but what can be deleted.
 
         Args:
             run: A configuration without misfits.

@@ -84,14 +84,14 @@ class FunctionObjective:
         try:
             with _printed_to(context):
                 returned = function(trial)
-            trial.settle()
+            trial.end_as_told()
         except (TrialPruned, TrialTimedOut, ObjectiveError):
             _leave_histories(trial, {})
             raise
         except (TrialInterrupted, TunectlError):
             raise
         except (Exception, SystemExit) as error:
-            trial.settle()  # an error that comes of being told to stop is none
+            trial.end_as_told()  # an error that comes of being told to stop is none
             _leave_histories(trial, {})
             if _is_memory(error):
                 raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import statistics
 import time
 from pathlib import Path
@@ -16,7 +15,8 @@ from tunectl.config.schema import Runtime
 from tunectl.objectives.base import Rehearsal
 from tunectl.objectives.exhaustion import memory_errors
 from tunectl.objectives.network_setup import NetworkSetup, Prepared
-from tunectl.training.device import convolutions_for, torch_settings
+from tunectl.training.convolutions import Convolutions
+from tunectl.training.device import torch_settings
 from tunectl.training.loop import TrainingState, predict, start_training, train_step
 from tunectl.training.memory import watch_memory
 from tunectl.training.tensors import epoch_batches
@@ -41,14 +41,14 @@ def rehearse(
     )
     with settings, memory_errors(device):
         ready = setup.prepare(run, project, device)
-        positions = ready.training.batch_size * math.prod(ready.data.input_shape[1:])
-        kind = torch.device(device).type
-        with convolutions_for(kind, positions, precision=runtime.precision):
+        convolutions = _convolutions(ready, runtime)
+        with convolutions.in_use():
             # A first step loads libraries, whose memory is not the network's.
             tiny = start_training(ready.plan.smallest(), ready.training, device)
             _Steps(ready, runtime, tiny).take()
             with watch_memory(device) as memory:
                 state = start_training(ready.plan, ready.training, device)
+                convolutions.arrange(state.model)
                 steps = _Steps(ready, runtime, state)
                 loss = steps.take()
                 gradients_finite = _are_finite(state)
@@ -78,13 +78,23 @@ def measure_rate(
     )
     with settings, memory_errors(device):
         ready = setup.prepare(run, project, device)
-        positions = ready.training.batch_size * math.prod(ready.data.input_shape[1:])
-        kind = torch.device(device).type
-        with convolutions_for(kind, positions, precision=runtime.precision):
+        convolutions = _convolutions(ready, runtime)
+        with convolutions.in_use():
             state = start_training(ready.plan, ready.training, device)
+            convolutions.arrange(state.model)
             steps = _Steps(ready, runtime, state)
             steps.take()  # the first one loads libraries
             return steps.rate(seconds)
+
+
+def _convolutions(ready: Prepared, runtime: Runtime) -> Convolutions:
+    return Convolutions.choose(
+        ready.data.device.type,
+        hidden=ready.plan.first_width,
+        batch_size=ready.training.batch_size,
+        input_shape=ready.data.input_shape,
+        precision=runtime.precision,
+    )
 
 
 class _Steps:

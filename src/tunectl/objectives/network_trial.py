@@ -31,7 +31,8 @@ from tunectl.objectives.costs import median_time_ms
 from tunectl.objectives.exhaustion import memory_errors
 from tunectl.objectives.network_setup import NetworkSetup
 from tunectl.training.checkpoint import CheckpointClock, restore_latest, save_checkpoint
-from tunectl.training.device import convolutions_for, frugal_memory, resolve_device, torch_settings
+from tunectl.training.convolutions import Convolutions
+from tunectl.training.device import frugal_memory, resolve_device, torch_settings
 from tunectl.training.divergence import DIVERGED
 from tunectl.training.loop import (
     EpochRecord,
@@ -86,6 +87,14 @@ class NetworkTrial(ABC):
             ready.plan, ready.training, device, steps_per_epoch=len(batches)
         )
         self.clock = CheckpointClock()
+        self.convolutions = Convolutions.choose(
+            ready.data.device.type,
+            hidden=ready.plan.first_width,
+            batch_size=self.plan.part_size,
+            input_shape=ready.data.input_shape,
+            precision=self.plan.precision,
+        )
+        self.convolutions.arrange(self.state.model)
 
     @abstractmethod
     def measure(self) -> Measure:
@@ -106,8 +115,7 @@ class NetworkTrial(ABC):
             data.input_shape,
             *sizes,
         )
-        positions = self.plan.part_size * math.prod(data.input_shape[1:])
-        with convolutions_for(data.device.type, positions, precision=self.plan.precision):
+        with self.convolutions.in_use():
             try:
                 return self.evaluate(self._fit())
             except (TrialPruned, TrialTimedOut, ObjectiveError):
@@ -134,6 +142,7 @@ class NetworkTrial(ABC):
             )
             check_stop()  # what is left to do may take a while, and can be done later
         except TrialInterrupted:
+            self.context.settle()
             saved = save_checkpoint(folder, self.state)
             self.context.log.info("interrupted; can go on from %s", saved.name)
             raise
@@ -168,7 +177,7 @@ class NetworkTrial(ABC):
     def _on_batch(self) -> None:
         self.context.check_stop()
         if self.clock.is_due(least_s=LONG_EPOCH_S):
-            self.clock.save(self.directory.checkpoints_dir, self.state)
+            self._save()
 
     def _on_epoch(self, record: EpochRecord) -> None:
         metric = self.config.study.metric
@@ -178,7 +187,11 @@ class NetworkTrial(ABC):
         )
         self.context.report(record.epoch, finite(record.metrics))
         if record.epoch < self.plan.epochs and self.clock.is_due():
-            self.clock.save(self.directory.checkpoints_dir, self.state)
+            self._save()
+
+    def _save(self) -> None:
+        self.context.settle()
+        self.clock.save(self.directory.checkpoints_dir, self.state)
 
     def _leave_histories(self) -> None:
         """Write what a trial reached that does not come to its end; the test split stays unused."""

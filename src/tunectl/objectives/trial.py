@@ -144,7 +144,7 @@ class Trial(Generic[C]):
                 shutil.copyfile(source, beside)
         return target
 
-    def settle(self) -> None:
+    def end_as_told(self) -> None:
         """End the trial as it was told to, where the function has not let that through.
 
         Raises:
@@ -220,6 +220,7 @@ class Checkpoint:
         last = self._trial.steps[-1] if self._trial.steps else 0
         told = {"steps": self._trial.steps, "histories": self._trial.histories}
         plain = {"state": to_storable(state), "told": told}
+        self._context.settle()  # no checkpoint is ahead of the database
         write_checkpoint(self._context.directory.checkpoints_dir, last, 0, plain)
 
     def load(self) -> dict[str, Any] | None:

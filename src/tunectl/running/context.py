@@ -7,14 +7,16 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import TracebackType
 
 import optuna
 
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import TrialConfig
-from tunectl.errors import DivergedError, ObjectiveError
+from tunectl.errors import DivergedError, ObjectiveError, StorageError
 from tunectl.objectives.base import TrialInterrupted, TrialPruned, TrialTimedOut
 from tunectl.studies import attributes
+from tunectl.studies.epoch_log import open_log
 from tunectl.studies.storage import storage_errors
 from tunectl.training.divergence import DIVERGED
 
@@ -24,6 +26,8 @@ OVER_TIME = "over its time"
 
 class RunningTrial:
     """One trial while it runs.
+
+    What it has reported is written when the block ends, however it does, that it is used for.
 
     Args:
         trial: The Optuna trial, new or taken up again.
@@ -59,13 +63,13 @@ class RunningTrial:
         self.directory = directory
         self.device = device
         self.log = log
-        self._trial = trial
         self._storage_url = storage_url
         self._on_epoch = on_epoch
         self._should_stop = should_stop
         self._clock = clock
         with storage_errors(storage_url):
             frozen = trial.study.get_trials(deepcopy=False)[trial.number]
+            self._epochs = open_log(trial, frozen, clock)
         # What an interrupted attempt reported already; the same epochs give the same values again.
         self._reported_before = max(frozen.intermediate_values, default=0)
         self._better = max if config.study.direction == "maximize" else min
@@ -92,15 +96,37 @@ class RunningTrial:
         """Stop here if told to or if the time is over. See `TrialContext.check_stop`."""
         if self._should_stop():
             raise TrialInterrupted("told to stop")
+        with storage_errors(self._storage_url):
+            self._epochs.write(only_late=True)
         self._check_time()
+
+    def settle(self) -> None:
+        """Write what was reported. See `TrialContext.settle`."""
+        with storage_errors(self._storage_url):
+            self._epochs.write()
+
+    def __enter__(self) -> RunningTrial:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not isinstance(error, StorageError):
+            self.settle()
 
     def _ask_pruner(self, epoch: int, value: float) -> None:
         with storage_errors(self._storage_url):
             if epoch > self._reported_before:
-                self._trial.report(value, step=epoch)
+                self._epochs.add(epoch, value)
+            # What comes after the last one may take a while.
+            last = self.config.run.epochs
+            self._epochs.write(only_late=last is None or epoch < last)
             # An epoch that was reported and then survived the pruner needs no second judgement,
             # but after the last one the answer may not have been heard.
-            if epoch >= self._reported_before and self._trial.should_prune():
+            if epoch >= self._reported_before and self._epochs.should_prune():
                 raise TrialPruned(f"by the pruner after epoch {epoch} with {value:.6g}")
 
     def _check_time(self) -> None:

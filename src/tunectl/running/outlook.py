@@ -27,8 +27,16 @@ from tunectl.running.events import (
     TrialStarted,
     WorkerLost,
 )
+from tunectl.search import percentile
 from tunectl.studies.budget import FINISHED, Budget
 from tunectl.studies.storage import storage_errors
+
+_BY_PERCENTILE = (
+    PercentilePruner,
+    optuna.pruners.MedianPruner,
+    percentile.PercentilePruner,
+    percentile.MedianPruner,
+)
 
 
 @dataclass(kw_only=True)
@@ -152,7 +160,7 @@ class Outlook:
         """
         pruner, curves = self._study.pruner, self._curves
         # The class itself: what a subclass of somebody's does is not known.
-        if type(pruner) not in (PercentilePruner, optuna.pruners.MedianPruner):
+        if type(pruner) not in _BY_PERCENTILE:
             return None
         assert isinstance(pruner, PercentilePruner)
         since_warm_up = epoch - pruner._n_warmup_steps

@@ -139,6 +139,9 @@ class ReplayedTrial:
             self.stopped = True
             raise TrialPruned(f"given up after epoch {epoch}, as it was")
 
+    def settle(self) -> None:
+        """Nothing is written anywhere."""
+
     def check_stop(self) -> None:
         """Signals end a replay by themselves, as there is nothing to save."""
 

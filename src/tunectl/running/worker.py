@@ -46,6 +46,7 @@ from tunectl.running.trial_end import describe_end
 from tunectl.search.space import SearchSpace
 from tunectl.studies import attributes
 from tunectl.studies.budget import Claim
+from tunectl.studies.drawing import draw_parameters
 from tunectl.studies.heartbeat import beating
 from tunectl.studies.ranking import STATE_NAMES
 from tunectl.studies.storage import storage_errors
@@ -186,7 +187,8 @@ def _configure(place: Workplace, claim: Claim, trial_log: logging.Logger) -> Tri
         directory.forget_checkpoints()  # whatever they belong to, it is not what is about to run
     try:
         with storage_errors(place.storage_url):
-            parameters = SearchSpace(place.settings.search.params_to_tune).suggest(trial)
+            space = SearchSpace(place.settings.search.params_to_tune)
+            parameters = draw_parameters(space, trial)
         config = configure_trial(place.settings, place.objective, trial.number, parameters)
         with disk_errors():
             directory.write_config(config.model_dump(mode="json"))
@@ -223,7 +225,7 @@ def _attempt(
     context = _context(place, claim, config, trial_log)
     try:
         _refuse_violations(place, claim.trial, config)
-        with disk_errors():
+        with context, disk_errors():
             outcome = place.objective.run(context)
         ending = _completed(outcome, config)
     except (StorageError, TrialInterrupted):

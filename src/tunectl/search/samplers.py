@@ -25,6 +25,7 @@ from tunectl.search.points import Points
 from tunectl.search.quasi_random import QMCSampler
 from tunectl.search.randomness import reseed, seed_of_draw, seed_of_trial
 from tunectl.search.space import SearchSpace
+from tunectl.search.space_memory import SpaceMemory
 
 KEY = "study.sampler"
 VISITS_ALL = {"BruteForceSampler": "the brute-force", "GridSampler": "the grid"}
@@ -147,9 +148,10 @@ def make_sampler(
     keep_in = _memory_of(component)
     if component.name == "GridSampler":
         grid = make(seed)  # it keeps no state but its grid, which is large
-        return PerTrialSampler(lambda _: grid, seed, space, points=Points(space), keep_in=keep_in)
+        return PerTrialSampler(lambda _: grid, seed, space, points=Points(space), draws_ahead=True)
     points = Points(space) if component.name in VISITS_ALL else None
-    return PerTrialSampler(make, seed, space, points=points, keep_in=keep_in)
+    ahead = component.name in SAMPLERS and component.name != "BruteForceSampler"
+    return PerTrialSampler(make, seed, space, points=points, keep_in=keep_in, draws_ahead=ahead)
 
 
 def sampler_warnings(
@@ -186,6 +188,8 @@ class PerTrialSampler(BaseSampler):
         space: The study's search space.
         points: Those of the space, where the sampler visits each once and then is through.
         keep_in: System attribute that keeps what is proposed jointly; None to propose it anew.
+        draws_ahead: Whether it draws the same where neither it nor another worker finds in the
+            database what it has drawn before for the same trial.
     """
 
     def __init__(
@@ -196,7 +200,9 @@ class PerTrialSampler(BaseSampler):
         *,
         points: Points | None = None,
         keep_in: str | None = None,
+        draws_ahead: bool = False,
     ) -> None:
+        self.draws_ahead = draws_ahead
         self._make = make
         self._seed = seed
         self._space = space
@@ -204,18 +210,19 @@ class PerTrialSampler(BaseSampler):
         self._keep_in = keep_in
         self._sampler = make(seed)
         self._number: int | None = None
+        self._memory = SpaceMemory()
         self._told_to_stop = False
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self._number = None  # a trial that is taken up again starts anew
-        self._for(trial).before_trial(study, trial)
+        self._for(study, trial).before_trial(study, trial)
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         kept = self._kept(trial)
         if kept is None:
-            return self._for(trial).infer_relative_search_space(study, trial)
+            return self._for(study, trial).infer_relative_search_space(study, trial)
         known = self._space.distributions()
         return {name: known[name] for name in kept if name in known}
 
@@ -225,7 +232,7 @@ class PerTrialSampler(BaseSampler):
         kept = self._kept(trial)
         if kept is not None:
             return {name: kept[name] for name in search_space}
-        values = self._for(trial).sample_relative(study, trial, search_space)
+        values = self._for(study, trial).sample_relative(study, trial, search_space)
         if values and self._keep_in == joint.OWN_KEY:
             joint.remember(study, trial, values)
         return values
@@ -237,7 +244,7 @@ class PerTrialSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        sampler = self._for(trial)
+        sampler = self._for(study, trial)
         reseed(sampler, seed_of_draw(self._seed, trial.number, param_name))
         return sampler.sample_independent(study, trial, param_name, param_distribution)
 
@@ -251,7 +258,7 @@ class PerTrialSampler(BaseSampler):
         if self._points is not None:
             return  # nothing happens there but `Study.stop`, in place of which is `is_exhausted`
         try:
-            self._for(trial).after_trial(study, trial, state, values)
+            self._for(study, trial).after_trial(study, trial, state, values)
         except RuntimeError as error:
             # A sampler of someone else's may call `Study.stop` when it is through, which Optuna
             # refuses outside its own loop.
@@ -270,10 +277,12 @@ class PerTrialSampler(BaseSampler):
         """Return what was proposed jointly before the trial was interrupted, None for nothing."""
         return joint.remembered(trial, self._keep_in) if self._keep_in is not None else None
 
-    def _for(self, trial: FrozenTrial) -> BaseSampler:
+    def _for(self, study: optuna.Study, trial: FrozenTrial) -> BaseSampler:
         """Return the sampler of a trial: Optuna draws late, perhaps after another was asked for."""
         if self._number != trial.number:
-            self._sampler = self._make(seed_of_trial(self._seed, trial.number))
+            made = self._make(seed_of_trial(self._seed, trial.number))
+            self._memory.hand_on(study, made)
+            self._sampler = made
             self._number = trial.number
         return self._sampler
 

@@ -34,6 +34,10 @@ class NetworkPlan(Protocol):
         """Number of outputs."""
 
     @property
+    def first_width(self) -> int:
+        """Width of the first layer."""
+
+    @property
     def title(self) -> str:
         """What it is, for people, without an article."""
 
@@ -67,6 +71,11 @@ class Architecture:
     hidden: int
     dropout_rate: float
     use_residual: bool
+
+    @property
+    def first_width(self) -> int:
+        """Width of the first layer."""
+        return self.hidden
 
     @property
     def title(self) -> str:

@@ -1,22 +1,25 @@
 """The data of a training: samples in memory, their split, and the scaling fitted on one part of it.
 
-It reads what `dataset` selects, once per process, and knows nothing of networks or of PyTorch.
+It reads what `dataset` selects, once per process, and large data once for all processes. It knows
+nothing of networks or of PyTorch.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tunectl.config.json_schema import FOLDER
 from tunectl.config.signal_run import DataSplit, SignalDataset
 from tunectl.errors import DataError, Problem
+from tunectl.training.data_cache import DataCache, Making, Selection
 from tunectl.training.data_files import (
     BLOCK_VALUES,
     DataFile,
@@ -35,6 +38,13 @@ KEPT_SELECTIONS = 2
 """Selections of data that stay in memory between trials: two, so that a search which goes back and
 forth between two settings reads neither again."""
 
+LARGE_BYTES = 32 * 2**20
+"""Where more than this would have to be read, the selection is kept in a file for all workers."""
+CACHE_BYTES = 16 * 10**9
+"""What these files may take together."""
+LEFT_FREE_BYTES = 2 * 10**9
+"""So much of the disk they leave to the study, which a full one would stop."""
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -47,6 +57,18 @@ class Samples:
 
     x: Floats
     t: Floats
+    _scalers: dict[bytes, tuple[Scaler, Scaler]] = field(default_factory=dict, repr=False)
+
+    def scalers(self, rows: Indices) -> tuple[Scaler, Scaler]:
+        """Return the scalers of signals and targets, fitted on some samples; remembered.
+
+        Args:
+            rows: Indices of the samples to look at; no other is.
+        """
+        key = rows.tobytes()
+        if key not in self._scalers:
+            self._scalers[key] = Scaler.fit(self.x, rows), Scaler.fit(self.t, rows)
+        return self._scalers[key]
 
 
 @dataclass(frozen=True)
@@ -162,17 +184,17 @@ def split_indices(n: int, shares: DataSplit) -> Split:
     return Split(np.sort(train), np.sort(valid), np.sort(test))
 
 
-_Key = tuple[object, ...]
-_cache: OrderedDict[_Key, Samples] = OrderedDict()
+_cache: OrderedDict[str, Samples] = OrderedDict()
 _cache_lock = threading.Lock()
 
 
 def load_dataset(dataset: SignalDataset, project: Path) -> Samples:
-    """Read what `dataset` selects, or return it from memory if the files have not changed.
+    """Read what `dataset` selects, or return what is kept of it if the files have not changed.
 
     Only the kept channels of the used samples are read, block by block, and only the result is
     held: (N, C, …, L // downsample_factor), each value the mean of so many neighbours on the last
-    axis; what is left over at its end is dropped.
+    axis; what is left over at its end is dropped. Large data are not held but mapped from a file in
+    the project, which all processes share.
 
     Args:
         dataset: What the user selected.
@@ -183,16 +205,24 @@ def load_dataset(dataset: SignalDataset, project: Path) -> Samples:
         StorageError: the demonstration data cannot be written.
     """
     with _cache_lock:
-        key = _cache_key(dataset, find_files(dataset, project))
-        if key is not None and key in _cache:
-            _cache.move_to_end(key)
-            return _cache[key]
+        selection = _selection(dataset, find_files(dataset, project))
+        name = selection.fingerprint if selection else None
+        if name is not None and name in _cache:
+            _cache.move_to_end(name)
+            return _cache[name]
         while len(_cache) >= KEPT_SELECTIONS:
             _cache.popitem(last=False)
-        samples = _read(dataset, project)
-        if key is not None:
-            _cache[key] = samples
+        samples = _read(dataset, project, selection)
+        if name is not None:
+            _cache[name] = samples
         return samples
+
+
+def are_known_sound(dataset: SignalDataset, project: Path) -> bool:
+    """Whether all values of a selection have been looked at before, which is remembered of large
+    data whose files have not changed."""
+    selection = _selection(dataset, find_files(dataset, project))
+    return selection is not None and _data_cache(project).has_read(selection)
 
 
 def forget_datasets() -> None:
@@ -219,19 +249,36 @@ def downsample_problems(dataset: SignalDataset, opened: OpenDataset) -> list[Pro
     return [Problem(key="dataset.downsample_factor", message=message)]
 
 
-def _cache_key(dataset: SignalDataset, files: tuple[DataFile, DataFile]) -> _Key | None:
+def _data_cache(project: Path) -> DataCache:
+    return DataCache(
+        project / FOLDER / "cache", most_bytes=CACHE_BYTES, left_free_bytes=LEFT_FREE_BYTES
+    )
+
+
+def _selection(dataset: SignalDataset, files: Sequence[DataFile]) -> Selection | None:
     """Return what the selection depends on; None if a file cannot be looked at."""
+    stamps = _stamps(files)
+    if stamps is None:
+        return None
+    origin = {
+        "files": [str(file.path.resolve()) for file in files],
+        "stamps": stamps,
+        "dropped": sorted(set(dataset.drop_channels)),
+        "limit": dataset.limit_samples,
+    }
+    return Selection(origin=origin, factor=dataset.downsample_factor)
+
+
+def _stamps(files: Sequence[DataFile]) -> list[list[int]] | None:
+    """Return what changes when a file does; None if one cannot be looked at."""
     try:
         stats = [file.path.stat() for file in files]
     except OSError:
         return None
-    stamps = tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in stats)
-    paths = tuple(str(file.path.resolve()) for file in files)
-    dropped = tuple(sorted(set(dataset.drop_channels)))
-    return (paths, stamps, dropped, dataset.limit_samples, dataset.downsample_factor)
+    return [[stat.st_mtime_ns, stat.st_size, stat.st_ino] for stat in stats]
 
 
-def _read(dataset: SignalDataset, project: Path) -> Samples:
+def _read(dataset: SignalDataset, project: Path, selection: Selection | None) -> Samples:
     opened = open_dataset(dataset, project)
     problems = [*opened.problems, *downsample_problems(dataset, opened)]
     if problems:
@@ -239,14 +286,45 @@ def _read(dataset: SignalDataset, project: Path) -> Samples:
     assert opened.x is not None and opened.t is not None
     factor = dataset.downsample_factor
     *axes, length = opened.x.shape[2:]
-    x = np.empty((opened.limit, len(opened.channels), *axes, length // factor), dtype=np.float32)
+    x_shape = (opened.limit, len(opened.channels), *axes, length // factor)
+    t = np.array(as_floats(opened.t[: opened.limit]))  # a copy: the file may change in the meantime
+    making = Making(
+        x_shape=x_shape, t=t, blocks=lambda: _checked_blocks(opened, factor, t, selection)
+    )
+    if selection is not None and opened.selected_bytes > LARGE_BYTES:
+        kept = _data_cache(project).fetch(selection, making)
+        if kept is not None:
+            return Samples(*kept)
+    x, start = np.empty(x_shape, dtype=np.float32), 0
+    for block in making.blocks():
+        x[start : start + len(block)] = block
+        start += len(block)
+    return Samples(x, t)
+
+
+def _checked_blocks(
+    opened: OpenDataset, factor: int, t: Floats, selection: Selection | None
+) -> Iterator[Floats]:
+    """Yield the selected signals, downsampled.
+
+    Args:
+        opened: The files.
+        factor: How far the signals are downsampled.
+        t: The selected targets.
+        selection: What the files were before they were opened.
+
+    Raises:
+        DataError: in the end, when all values have been looked at: some are no numbers, or a file
+            is not the one any more that was begun with.
+    """
+    files = (opened.x_file, opened.t_file)
     x_tally, t_tally = Tally(opened.channels), Tally()
+    t_tally.count(0, t)
     for start, block in read_blocks(opened):
         x_tally.count(start, block)
-        x[start : start + len(block)] = downsample(block, factor)
-    t = np.array(as_floats(opened.t[: opened.limit]))  # a copy: the file may change in the meantime
-    t_tally.count(0, t)
+        yield downsample(block, factor)
     problems = [*x_tally.problems(opened.x_file), *t_tally.problems(opened.t_file)]
+    if selection is not None and selection.origin["stamps"] != _stamps(files):
+        problems = [file.problem("was changed while it was read") for file in files]
     if problems:
         raise DataError(problems)
-    return Samples(x, t)

@@ -11,7 +11,7 @@ from pathlib import Path
 from tunectl.config.signal_run import N_TARGET_WEIGHTS, RegressionRun, SignalRun
 from tunectl.errors import Problem
 from tunectl.training.architecture import MIN_LENGTH, narrowest_positions, resolve_kind
-from tunectl.training.data import downsample_problems, split_sizes
+from tunectl.training.data import are_known_sound, downsample_problems, split_sizes
 from tunectl.training.data_files import OpenDataset, find_value_problems, open_dataset
 
 MIN_SPLIT = 3
@@ -35,8 +35,8 @@ def find_problems(
     Args:
         run: The training run.
         project: The project folder.
-        look_at_values: Read all selected values in search of NaN and infinities; without, only
-            the files' headers are read.
+        look_at_values: Read all selected values in search of NaN and infinities, unless that has
+            been done and the files have not changed; without, only the files' headers are read.
 
     Returns:
         Every problem, with its configuration key; `file` is set where the data file is at fault.
@@ -52,8 +52,12 @@ def find_problems(
         *downsample_problems(run.dataset, opened),
         *(_model_problems(run, layout) if isinstance(run, SignalRun) else []),
         *_split_problems(run, layout),
-        *(find_value_problems(opened) if look_at_values else []),
+        *(_value_problems(run, project, opened) if look_at_values else []),
     ]
+
+
+def _value_problems(run: RegressionRun, project: Path, opened: OpenDataset) -> list[Problem]:
+    return [] if are_known_sound(run.dataset, project) else find_value_problems(opened)
 
 
 def _layout(run: RegressionRun, opened: OpenDataset) -> _Layout:

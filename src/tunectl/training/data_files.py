@@ -6,6 +6,8 @@ unpickles and never holds more than one block. It knows nothing of models or of 
 
 from __future__ import annotations
 
+import math
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +74,14 @@ class OpenDataset:
     def recorded(self) -> NDArray[Any] | None:
         """The signals in the shape that the file has."""
         return self.x[..., 0] if self.is_table and self.x is not None else self.x
+
+    @property
+    def selected_bytes(self) -> int:
+        """Bytes that hold the selected signals in their file."""
+        if self.x is None:
+            return 0
+        per_channel = math.prod(self.x.shape[2:]) * self.x.itemsize
+        return self.limit * len(self.channels) * per_channel
 
 
 def find_files(dataset: SignalDataset, project: Path) -> tuple[DataFile, DataFile]:
@@ -184,8 +194,16 @@ def read_blocks(opened: OpenDataset) -> Iterator[tuple[int, Floats]]:
     rows = max(1, BLOCK_VALUES // per_sample)
     for start in range(0, opened.limit, rows):
         # A list of channels makes this a copy of just those, so that others are never read.
-        block = x[start : min(start + rows, opened.limit), kept]
-        yield start, as_floats(block)
+        block = as_floats(x[start : min(start + rows, opened.limit), kept])
+        _let_go(x)
+        yield start, block
+
+
+def _let_go(x: NDArray[Any]) -> None:
+    """Give back the memory of what was read of a mapped file, or it would grow to all of it."""
+    mapped = getattr(x, "_mmap", None)
+    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def as_floats(values: NDArray[Any]) -> Floats:

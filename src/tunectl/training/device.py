@@ -9,8 +9,8 @@ import ctypes
 import gc
 import os
 import random
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,20 +19,17 @@ import torch
 
 from tunectl.errors import DeviceError
 
-SMALL_BATCH_POSITIONS = 512
-"""Up to so many positions (samples × length) per batch, PyTorch's own convolutions beat oneDNN's on
-a CPU: about twice as fast with two samples of length 128, equal at about eight."""
-
 _OFF, _WARN = 0, 1
 
 # glibc's names for two of its settings, and what its own adjustment of them arrives at.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _USUAL_THRESHOLDS = {_MMAP_THRESHOLD: 32 * 2**20, _TRIM_THRESHOLD: 64 * 2**20}
+_LAVISH_THRESHOLDS = {_MMAP_THRESHOLD: 32 * 2**20, _TRIM_THRESHOLD: 2**31 - 1}
 _FRUGAL_THRESHOLDS = {_MMAP_THRESHOLD: 2**20, _TRIM_THRESHOLD: 2**20}
 
 # Their attributes have no types.
 _deterministic: Any = torch.utils.deterministic
-_onednn: Any = torch.backends.mkldnn
+_nnpack: Any = torch.backends.nnpack
 
 
 def available_devices() -> tuple[str, ...]:
@@ -136,6 +133,8 @@ def torch_settings(
         _deterministic.fill_uninitialized_memory,
         torch.backends.cudnn.benchmark,
     )
+    # Where oneDNN is left out, NNPACK would take batches from 16 on, at a third of the speed.
+    nnpack_before = _nnpack.set_flags(False)
     try:
         if threads is not None:
             torch.set_num_threads(threads)
@@ -143,51 +142,22 @@ def torch_settings(
         # fresh memory would cost time and change no result.
         _set_deterministic(_WARN if deterministic else _OFF, False, not deterministic)
         torch.set_flush_denormal(True)
-        yield
+        with _kept_memory():
+            yield
     finally:
         torch.set_flush_denormal(False)
+        _nnpack.set_flags(*nnpack_before)
         _set_deterministic(*before)
         torch.set_num_threads(threads_before)
 
 
-@contextmanager
-def convolutions_for(
-    device: str, batch_positions: int, *, precision: str = "fp32"
-) -> Iterator[None]:
-    """Take the faster kind of convolution for batches of this size while the block lasts.
-
-    Args:
-        device: The device of the training; only the CPU has a choice.
-        batch_positions: Samples of a batch × positions of a sample.
-        precision: bf16 always takes oneDNN, which is made for it.
-    """
-    before = _onednn.enabled
-    small = batch_positions <= SMALL_BATCH_POSITIONS
-    try:
-        _onednn.enabled = not (device == "cpu" and precision == "fp32" and small)
-        yield
-    finally:
-        _onednn.enabled = before
-
-
-@contextmanager
-def frugal_memory() -> Iterator[None]:
+def frugal_memory() -> AbstractContextManager[None]:
     """Let freed memory go back to the machine at once while the block lasts, which takes time.
 
     glibc keeps pieces of up to 32 MiB for later and cuts them up, so that a batch in two halves
     would need nearly as much memory as in one. With another C library nothing changes.
     """
-    library = ctypes.CDLL(None)
-    trim, tune = getattr(library, "malloc_trim", None), getattr(library, "mallopt", None)
-    if trim is None or tune is None:
-        yield
-        return
-    trim(0)
-    try:
-        _set_thresholds(tune, _FRUGAL_THRESHOLDS)
-        yield
-    finally:
-        _set_thresholds(tune, _USUAL_THRESHOLDS)
+    return _thresholds(_FRUGAL_THRESHOLDS)
 
 
 def release_memory() -> None:
@@ -199,9 +169,32 @@ def release_memory() -> None:
         torch.mps.empty_cache()
 
 
-def _set_thresholds(tune: Callable[[int, int], object], thresholds: Mapping[int, int]) -> None:
-    for name, size in thresholds.items():
-        tune(name, size)
+def _kept_memory() -> AbstractContextManager[None]:
+    """Keep freed memory for the next step while the block lasts, and give it back afterwards.
+
+    glibc would give back what was freed last and fetch it again at the next step: a tenth of the
+    time of a large network goes into pages that the system clears for that.
+    """
+    return _thresholds(_LAVISH_THRESHOLDS)
+
+
+@contextmanager
+def _thresholds(wanted: Mapping[int, int]) -> Iterator[None]:
+    """Set glibc's thresholds while the block lasts; with another C library nothing changes."""
+    library = ctypes.CDLL(None)
+    trim, tune = getattr(library, "malloc_trim", None), getattr(library, "mallopt", None)
+    if trim is None or tune is None:
+        yield
+        return
+    trim(0)
+    try:
+        for name, size in wanted.items():
+            tune(name, size)
+        yield
+    finally:
+        for name, size in _USUAL_THRESHOLDS.items():
+            tune(name, size)
+        trim(0)
 
 
 def _has(name: str, there: tuple[str, ...]) -> bool:

@@ -454,7 +454,7 @@ def _keep_if_best(state: TrainingState, record: EpochRecord, plan: FitPlan) -> N
         if not gain > 0:
             return
     weights = {
-        name: tensor.detach().to("cpu", copy=True)
+        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for name, tensor in state.model.state_dict().items()
     }
     state.best = BestEpoch(epoch=record.epoch, value=value, metrics=record.metrics, weights=weights)

@@ -97,7 +97,9 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, out, …) of (N, channels, …)."""
-        return cast(Tensor, self.dropout(functional.relu(self.body(x) + self.shortcut(x))))
+        # In place: the body ends with a batch norm, whose gradient does not need what it gave.
+        both = self.body(x).add_(self.shortcut(x))
+        return cast(Tensor, self.dropout(functional.relu(both, inplace=True)))
 
 
 def build_model(

@@ -33,6 +33,11 @@ class MlpPlan:
     kind: Literal["mlp"] = "mlp"
 
     @property
+    def first_width(self) -> int:
+        """Width of the first layer."""
+        return self.nodes
+
+    @property
     def title(self) -> str:
         """What it is, for people."""
         return "multilayer perceptron"
@@ -92,6 +97,11 @@ class ImagePlan:
             return self.width << (SMALL_CNN_STAGES - 1)
         last = self.width << (len(RESNET_LAYERS[self.kind]) - 1)
         return last if self.kind == "resnet18" else 4 * last
+
+    @property
+    def first_width(self) -> int:
+        """Width of the first layer."""
+        return self.width
 
     @property
     def title(self) -> str:

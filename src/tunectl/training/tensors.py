@@ -14,10 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tunectl.training.data import Indices, Samples, Scaler, Split
+from tunectl.training.data import Indices, Samples, Split
 from tunectl.training.device import derive_seed
 
 SHARE_OF_FREE_MEMORY = 0.5
+SMALL_BYTES = 64 * 2**20
+"""Signals of this size may be in memory twice."""
 _SHUFFLING = 1
 
 
@@ -56,9 +58,9 @@ class TrainingData(Protocol):
 class SampleTensors:
     """All samples, at hand for a training.
 
-    The signals stay one copy in memory: they are standardised batch by batch, which costs next to
-    nothing, where a standardised copy of large data would not fit. On a GPU they are moved there if
-    they take no more than half of its free memory, else batch by batch.
+    Small signals are standardised at once; large ones stay as they are, one copy for all, and are
+    standardised batch by batch, which gives the same numbers. On a GPU they are moved there if they
+    take no more than half of its free memory, else batch by batch.
 
     Args:
         samples: The data.
@@ -71,8 +73,7 @@ class SampleTensors:
         self, samples: Samples, split: Split, *, normalize_targets: bool, device: str
     ) -> None:
         self._device = torch.device(device)
-        self.input_scaler = Scaler.fit(samples.x, split.train)
-        self.target_scaler = Scaler.fit(samples.t, split.train)
+        self.input_scaler, self.target_scaler = samples.scalers(split.train)
         self.normalize_targets = normalize_targets
         self._t = samples.t
         self._x = self._placed(torch.from_numpy(samples.x))
@@ -81,6 +82,10 @@ class SampleTensors:
         self._scale = self._tensor(self.input_scaler.scale).reshape(shape)
         fitted = self.target_scaler.standardise(samples.t) if normalize_targets else samples.t
         self._targets = self._tensor(fitted)
+        is_own = self._x.device.type != "cpu"  # moved, and so a copy
+        self._is_standard = is_own or self._x.nbytes <= SMALL_BYTES
+        if self._is_standard:
+            self._x = self._standardise(self._x if is_own else self._x.clone())
 
     @property
     def device(self) -> torch.device:
@@ -107,7 +112,7 @@ class SampleTensors:
         if x.device != self.device:
             pinned = x.pin_memory() if self.device.type == "cuda" else x
             x = pinned.to(self.device, non_blocking=self.device.type == "cuda")
-        return x.sub_(self._mean).div_(self._scale)
+        return x if self._is_standard else self._standardise(x)
 
     def training_inputs(self, index: Tensor) -> Tensor:
         """Return the same; signals are trained on as they are."""
@@ -136,6 +141,9 @@ class SampleTensors:
         if self.normalize_targets:
             return self.target_scaler.restore(outputs)
         return np.asarray(outputs, dtype=np.float64)
+
+    def _standardise(self, x: Tensor) -> Tensor:
+        return x.sub_(self._mean).div_(self._scale)
 
     def _tensor(self, values: Any) -> Tensor:
         return torch.tensor(np.asarray(values, dtype=np.float32), device=self.device)

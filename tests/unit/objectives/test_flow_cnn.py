@@ -19,7 +19,13 @@ import torch
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import TrialConfig
 from tunectl.config.signal_run import TrainingRun
-from tunectl.errors import DataError, DeviceError, DivergedError, MemoryExhaustedError
+from tunectl.errors import (
+    DataError,
+    DeviceError,
+    DivergedError,
+    MemoryExhaustedError,
+    StorageError,
+)
 from tunectl.objectives import figures, network_trial
 from tunectl.objectives.base import (
     Objective,
@@ -52,6 +58,13 @@ class Told:
     stop_at_check: int | None = None
     checks: int = 0
     reported: dict[int, Mapping[str, float]] = field(default_factory=dict)
+    settles: int = 0
+    fail_at_settle: int | None = None
+
+    def settle(self) -> None:
+        self.settles += 1
+        if self.settles == self.fail_at_settle:
+            raise StorageError("the database is gone")
 
     def check_stop(self) -> None:
         self.checks += 1
@@ -116,7 +129,7 @@ def _context(project: Path, **changes: Any) -> Told:
         "parameters": {},
     }
     batch_parts = changes.pop("batch_parts", 1)
-    told = ("stop_at", "stop_with", "stop_at_check", "device")
+    told = ("stop_at", "stop_with", "stop_at_check", "fail_at_settle", "device")
     stop = {key: changes.pop(key) for key in told if key in changes}
     for name, section in changes.items():
         sections[name] = {**sections.get(name, {}), **section}
@@ -348,6 +361,21 @@ def test_between_training_and_evaluation_nothing_is_lost(
     assert context.reported == {}, "it trained again"
     assert (outcome.value, outcome.best_epoch) == (whole.value, whole.best_epoch)
     assert _repeatable(outcome.metrics) == _repeatable(whole.metrics)
+
+
+def test_no_checkpoint_is_written_before_what_was_reported_is(project: Path) -> None:
+    first = _context(project, fail_at_settle=1)
+    with pytest.raises(StorageError):
+        _run(first)
+    assert set(first.reported) == {1}
+    assert list(first.directory.checkpoints_dir.iterdir()) == []
+
+    # The second one may be due after some epoch, and is when the trial is told to stop.
+    second = _context(project, fail_at_settle=2, stop_at_check=20, stop_with=TrialInterrupted)
+    with pytest.raises(StorageError):
+        _run(second)
+    saved = [path.name for path in second.directory.checkpoints_dir.iterdir()]
+    assert saved == ["epoch-000001-batch-000000.pt"]
 
 
 def test_a_long_epoch_is_saved_on_its_way_and_gone_on_with_in_its_middle(

@@ -46,12 +46,16 @@ class Told:
     prune_at: int | None = None
     stop_at: int | None = None
     checks: int = 0
+    settled: int = 0
     reported: dict[int, Mapping[str, float]] = field(default_factory=dict)
 
     def check_stop(self) -> None:
         self.checks += 1
         if self.stop_at is not None and self.checks >= self.stop_at:
             raise TrialInterrupted("told to stop")
+
+    def settle(self) -> None:
+        self.settled = len(self.reported)
 
     def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
         self.reported[epoch] = metrics
@@ -317,6 +321,7 @@ def test_a_checkpoint_brings_back_what_was_saved_and_reported(make: Make) -> Non
         run(told)
     outcome = run(told)
 
+    assert told.settled == 1  # no checkpoint is ahead of the database
     assert (outcome.value, outcome.epochs) == (4.0, 2)
     assert metrics_json(told)["histories"] == {"loss": [5.0, 4.0]}
 

@@ -40,6 +40,9 @@ class Told:
         if epoch == self.prune_at:
             raise TrialPruned(f"epoch {epoch}")
 
+    def settle(self) -> None:
+        """Nothing is held back here."""
+
 
 def context_for(
     project: Path, run: Mapping[str, Any], metric: str, *, outputs: str = "outputs", **told: Any

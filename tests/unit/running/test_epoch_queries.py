@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,8 +25,9 @@ from tunectl.search.pruners import make_pruner
 from tunectl.studies.storage import open_storage
 
 Make = Callable[..., Settings]
-EPOCHS = 4
-MOST_PER_EPOCH = 12
+EPOCHS = 8
+# Begin, the trial's state, the new value, and whether other trials have ended.
+MOST_PER_LONG_EPOCH = 4
 
 
 def store_ended_trials(storage: RDBStorage, study: optuna.Study, count: int) -> None:
@@ -61,8 +63,17 @@ def store_ended_trials(storage: RDBStorage, study: optuna.Study, count: int) -> 
             connection.execute(sa.insert(models.TrialIntermediateValueModel.__table__), steps)
 
 
-def statements_of_epochs(count: int, folder: Path, make_settings: Make) -> list[int]:
-    """Return how many statements each epoch of a trial makes beside so many stored trials."""
+def statements_of_epochs(
+    count: int, folder: Path, make_settings: Make, epoch_s: float
+) -> list[int]:
+    """Return how many statements each epoch of a trial makes beside so many stored trials.
+
+    Args:
+        count: How many.
+        folder: For the database.
+        make_settings: The fixture.
+        epoch_s: How long an epoch takes by the trial's clock, in seconds.
+    """
     folder.mkdir()
     settings = make_settings(
         name="s",
@@ -74,7 +85,7 @@ def statements_of_epochs(count: int, folder: Path, make_settings: Make) -> list[
     pruner = make_pruner(settings.search.study.pruner, ())
     study = optuna.create_study(study_name="s", storage=storage, pruner=pruner)
     store_ended_trials(storage, study, count)
-    asked = study.ask()
+    asked, now_s = study.ask(), 0.0
     trial = RunningTrial(
         trial=asked,
         config=configure_trial(settings, FlowCnn(), asked.number, {}),
@@ -85,6 +96,7 @@ def statements_of_epochs(count: int, folder: Path, make_settings: Make) -> list[
         storage_url=storage.url,
         on_epoch=lambda *_: None,
         should_stop=lambda: False,
+        clock=lambda: now_s,
     )
     statements: list[str] = []
     sa.event.listen(
@@ -92,6 +104,7 @@ def statements_of_epochs(count: int, folder: Path, make_settings: Make) -> list[
     )
     counts = []
     for epoch in range(1, EPOCHS + 1):
+        now_s += epoch_s
         trial.report(epoch, {"val_mse": 0.5 / epoch})
         counts.append(len(statements))
         statements.clear()
@@ -103,8 +116,16 @@ def statements_of_epochs(count: int, folder: Path, make_settings: Make) -> list[
 def test_an_epoch_makes_as_many_statements_however_many_trials_are_stored(
     tmp_path: Path, make_settings: Make
 ) -> None:
-    few = statements_of_epochs(10, tmp_path / "few", make_settings)
-    many = statements_of_epochs(1000, tmp_path / "many", make_settings)
+    few = statements_of_epochs(10, tmp_path / "few", make_settings, epoch_s=1.0)
+    many = statements_of_epochs(1000, tmp_path / "many", make_settings, epoch_s=1.0)
 
     assert few == many
-    assert max(few) <= MOST_PER_EPOCH
+    assert max(few[1:]) <= MOST_PER_LONG_EPOCH  # the first reads the trials that there are
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_most_short_epochs_make_no_statement(tmp_path: Path, make_settings: Make) -> None:
+    counts = statements_of_epochs(10, tmp_path / "few", make_settings, epoch_s=0.03)
+
+    assert statistics.median(counts) == 0
+    assert max(counts[1:]) <= MOST_PER_LONG_EPOCH

@@ -18,8 +18,13 @@ from tunectl.config.run import Run as TrialRun
 from tunectl.config.schema import Settings, Surroundings
 from tunectl.config.search_schema import Direction, Search
 from tunectl.config.signal_run import TrainingRun
-from tunectl.errors import NoTrialSucceededError, Problem, StorageError
-from tunectl.objectives.base import Outcome, TrialContext
+from tunectl.errors import DivergedError, NoTrialSucceededError, Problem, StorageError
+from tunectl.objectives.base import (
+    Outcome,
+    TrialContext,
+    TrialInterrupted,
+    TrialPruned,
+)
 from tunectl.running.coordinator import RunReport, run_study
 from tunectl.running.deaths import note_death
 from tunectl.running.events import EpochEnded, Event, TrialEnded, TrialStarted
@@ -555,3 +560,67 @@ def test_a_trial_that_is_killed_again_and_again_is_never_given_up(run: Run) -> N
     run.go(good, n_trials=1)
 
     assert run.states() == ["COMPLETE"]
+
+
+def test_whatever_ends_a_trial_all_that_it_reported_is_stored_with_it(run: Run) -> None:
+    def body(context: TrialContext) -> float:
+        for epoch in range(1, 21):
+            context.report(epoch, {"val_mse": 1.0 / epoch})
+        ends = {1: TrialPruned, 2: ValueError, 3: DivergedError, 4: SystemExit}
+        if context.config.number in ends:
+            raise ends[context.config.number]("so it ends")
+        return 0.5
+
+    run.go(body, n_trials=5)
+
+    assert run.states() == ["COMPLETE", "PRUNED", "FAIL", "PRUNED", "FAIL"]
+    for trial in run.study().get_trials():
+        assert trial.intermediate_values == {epoch: 1.0 / epoch for epoch in range(1, 21)}
+
+
+def test_what_an_interrupted_trial_reported_is_stored_for_whoever_takes_it_up(run: Run) -> None:
+    def body(context: TrialContext) -> float:
+        for epoch in range(1, 21):
+            context.report(epoch, {"val_mse": 1.0 / epoch})
+        raise TrialInterrupted("told to stop")
+
+    run.go(body, n_trials=1)
+
+    (trial,) = run.study().get_trials()
+    assert trial.state == TrialState.RUNNING
+    assert set(trial.intermediate_values) == set(range(1, 21))
+
+
+def test_a_settled_trial_has_everything_stored_before_its_checkpoint_is(run: Run) -> None:
+    seen = []
+
+    def body(context: TrialContext) -> float:
+        for epoch in range(1, 6):
+            context.report(epoch, {"val_mse": 1.0 / epoch})
+        context.settle()
+        (trial,) = run.study().get_trials()
+        seen.append(set(trial.intermediate_values))
+        return 0.5
+
+    run.go(body, n_trials=1)
+
+    assert seen[0] == {1, 2, 3, 4, 5}
+
+
+def test_a_trial_that_somebody_ends_is_lost_to_its_worker_at_its_next_report(run: Run) -> None:
+    def body(context: TrialContext) -> float:
+        context.report(1, {"val_mse": 0.5})
+        if context.config.number == 0:
+            run.study().tell(0, state=TrialState.FAIL)
+            context.report(2, {"val_mse": 0.4})
+            context.settle()
+            went_on.append(context.config.number)
+        return 0.5
+
+    went_on: list[int] = []
+    run.go(body, n_trials=1)
+
+    lost, other = run.study().get_trials()
+    assert (lost.state, other.state) == (TrialState.FAIL, TrialState.COMPLETE)
+    assert lost.intermediate_values == {1: 0.5}
+    assert went_on == []

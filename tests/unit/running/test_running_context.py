@@ -40,13 +40,18 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def trial(clock: Clock, tmp_path: Path, make_settings: Make) -> RunningTrial:
+def study() -> optuna.Study:
+    return optuna.create_study(pruner=optuna.pruners.NopPruner())
+
+
+@pytest.fixture
+def trial(study: optuna.Study, clock: Clock, tmp_path: Path, make_settings: Make) -> RunningTrial:
     """Return a trial of three epochs that may take a minute by the test's clock."""
     settings = make_settings(name="s", run=TrainingRun.model_validate({"training": {"epochs": 3}}))
     failures = settings.search.failures.model_copy(update={"trial_timeout": LIMIT_S})
     search = settings.search.model_copy(update={"failures": failures})
     settings = settings.model_copy(update={"search": search})
-    asked = optuna.create_study(pruner=optuna.pruners.NopPruner()).ask()
+    asked = study.ask()
     return RunningTrial(
         trial=asked,
         config=configure_trial(settings, FlowCnn(), asked.number, {}),
@@ -79,12 +84,11 @@ def test_a_trial_over_its_time_is_told_at_the_next_batch(trial: RunningTrial, cl
 
 
 def test_a_trial_over_its_time_is_told_when_it_reports_an_epoch_that_still_counts(
-    trial: RunningTrial, clock: Clock
+    trial: RunningTrial, study: optuna.Study, clock: Clock
 ) -> None:
     clock.now_s += LIMIT_S
     with pytest.raises(TrialTimedOut, match="over its time of 60 s after epoch 1"):
         report(trial, 1)
-    study = trial._trial.study
     assert study.get_trials()[0].intermediate_values == {1: 0.5}
 
 
@@ -116,11 +120,13 @@ def test_told_to_stop_it_can_go_on_later_even_if_its_time_is_over(
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_a_metric_that_is_no_number_is_never_stored(trial: RunningTrial, value: float) -> None:
+def test_a_metric_that_is_no_number_is_never_stored(
+    trial: RunningTrial, study: optuna.Study, value: float
+) -> None:
     report(trial, 1)
     with pytest.raises(DivergedError, match=f"val_mse is {value} in epoch 2: .*learning_rate"):
         report(trial, 2, value)
-    assert trial._trial.study.get_trials()[0].intermediate_values == {1: 0.5}
+    assert study.get_trials()[0].intermediate_values == {1: 0.5}
 
 
 def test_a_metric_that_is_not_reported_is_named(trial: RunningTrial) -> None:

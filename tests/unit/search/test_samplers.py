@@ -90,6 +90,32 @@ def test_ten_trials_are_the_same_as_five_and_five(tmp_path: Path, name: str) -> 
     assert len({tuple(one.items()) for one in whole}) > 4
 
 
+@pytest.mark.parametrize("name", ["CmaEsSampler", "GPSampler", "NSGAIISampler", "TPESampler"])
+def test_what_is_remembered_of_the_space_is_what_a_new_process_finds(name: str) -> None:
+    """One process for all trials, and one for each; some fail, and one stays running."""
+
+    def go(storage: Any, count: int) -> list[dict[str, Any]]:
+        sampler = make_sampler(Component(name=name, kwargs=MODELLING[name]), 7, wide)
+        study = optuna.create_study(
+            storage=storage, study_name="s", load_if_exists=True, sampler=sampler
+        )
+        for _ in range(count):
+            trial = study.ask()
+            values = (PLAIN if trial.number == 4 else wide).suggest(trial)
+            if trial.number == 2:
+                study.tell(trial, state=TrialState.FAIL)
+            elif trial.number != 5:
+                study.tell(trial, loss({**values, "deep": 1}))
+        return [trial.params for trial in study.get_trials()]
+
+    wide = SearchSpace({key: CONDITIONAL.specs[key] for key in ("kind", "n", "x")})
+    parts = optuna.storages.InMemoryStorage()
+    for _ in range(11):
+        go(parts, 1)
+
+    assert go(None, 12) == go(parts, 1)
+
+
 def test_ten_trials_are_the_same_as_five_and_five_in_two_processes(tmp_path: Path) -> None:
     whole = call(None, "TPESampler", 10)
     url = f"sqlite:///{tmp_path}/parts.db"

@@ -65,3 +65,40 @@ def test_a_step_imports_no_compiler() -> None:
     done = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "False"
+
+
+class Image(torch.nn.Module):
+    """A small network for images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = torch.nn.Sequential(
+            torch.nn.Conv2d(2, 6, 3), torch.nn.BatchNorm2d(6), torch.nn.Conv2d(6, 5, 1)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = self.layers(x)
+        return outputs.mean()
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW"])
+def test_the_order_in_memory_and_a_missing_gradient_change_no_step(name: str) -> None:
+    def train(kind: Any) -> list[torch.Tensor]:
+        torch.manual_seed(2)
+        model = Image()
+        optimizer = kind(model.parameters(), lr=0.1, weight_decay=0.01, fused=True)
+        for step in range(6):
+            if step == 3:  # in the middle of a training
+                model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            optimizer.zero_grad(set_to_none=step != 4)
+            model(torch.ones(2, 2, 8, 8) * step).backward()
+            if step == 2:
+                next(model.parameters()).grad = None
+            optimizer.step()
+        counts = [kept["step"] for kept in optimizer.state_dict()["state"].values()]
+        assert len({id(count) for count in counts}) == len(counts)
+        return [*model.parameters(), *counts]
+
+    ours, theirs = train(getattr(optimizers, name)), train(getattr(torch.optim, name))
+
+    assert all(map(torch.equal, ours, theirs))

@@ -39,6 +39,9 @@ class Context:
     def check_stop(self) -> None:
         """Never told to stop."""
 
+    def settle(self) -> None:
+        """Nothing is written."""
+
     def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Never pruned."""
 

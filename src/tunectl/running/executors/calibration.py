@@ -145,11 +145,12 @@ class _Trier:
         self._process, self.connection = start_process(project, study, threads)
 
     def memory_bytes(self) -> int:
-        """Return what it holds of the machine's memory."""
+        """Return what it holds of the machine's memory, without what it shares with others."""
         try:
-            return int(psutil.Process(self._process.pid).memory_info().rss)
+            memory = psutil.Process(self._process.pid).memory_info()
         except psutil.Error:
             return 0
+        return int(memory.rss) - int(getattr(memory, "shared", 0))  # Linux alone knows
 
     def end(self) -> None:
         """Let it go, whatever it is doing."""

@@ -1,0 +1,183 @@
+"""What a running trial has reported: known to its process at once, written to the database in turn.
+
+Ten statements and a commit for each epoch are nothing beside an epoch of minutes, and more than the
+training beside one of milliseconds. So what is reported within `LATE_S` of the last writing waits,
+and is written together with what comes after. Whoever keeps the log has it written before anything
+that must not be ahead of the database: a checkpoint, the trial's end.
+
+The pruner is asked with what the log knows, and with complete trials as they were a moment ago.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Container
+from typing import Any, Protocol
+
+import optuna
+import sqlalchemy as sa
+from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial, TrialState
+
+from tunectl.search.pruners import compares_with_complete
+from tunectl.studies import attributes
+from tunectl.studies.rows import add_rows, known_database
+
+LATE_S = 0.2
+
+_TRIALS: sa.Table = models.TrialModel.__table__
+_Model = models.TrialIntermediateValueModel
+_STEPS: sa.Table = _Model.__table__
+_COMPLETE = (
+    sa.select(sa.func.count())
+    .select_from(_TRIALS)
+    .where(
+        _TRIALS.c.study_id == sa.bindparam("study"),
+        _TRIALS.c.trial_id >= sa.bindparam("first"),
+        _TRIALS.c.state == TrialState.COMPLETE,
+    )
+)
+
+Clock = Callable[[], float]
+
+
+class EpochLog(Protocol):
+    """The values that a running trial has reported, epoch by epoch."""
+
+    def add(self, epoch: int, value: float) -> None:
+        """Take an epoch's value down; a second one for the same epoch is left out."""
+
+    def should_prune(self) -> bool:
+        """Ask the pruner."""
+
+    def write(self, *, only_late: bool = False) -> None:
+        """Write what waits to the database.
+
+        Args:
+            only_late: Let it wait where something was written a moment ago.
+
+        Raises:
+            UpdateFinishedTrialError: somebody else has ended the trial.
+            KeyError: somebody has deleted the study.
+            SQLAlchemyError: the database cannot be written; what waits still does.
+        """
+
+
+def open_log(trial: optuna.Trial, stored: FrozenTrial, clock: Clock = time.monotonic) -> EpochLog:
+    """Return the log of a trial that is about to run.
+
+    Args:
+        trial: The trial, new or taken up again.
+        stored: The same as it is stored.
+        clock: Seconds that no one sets back.
+    """
+    study = trial.study
+    # A pruner that compares running trials has to find all that is known of them, and writes too.
+    database = known_database(study) if compares_with_complete(study.pruner) else None
+    if database is None:
+        return _PromptLog(trial)
+    # Of a trial that has killed its worker is told at once how far it comes: see `deaths.py`.
+    late_s = 0.0 if attributes.DEATHS in stored.user_attrs else LATE_S
+    return _LateLog(study, database, stored, clock, late_s)
+
+
+class _PromptLog:
+    """A log that leaves everything to Optuna, epoch by epoch."""
+
+    def __init__(self, trial: optuna.Trial) -> None:
+        self._trial = trial
+
+    def add(self, epoch: int, value: float) -> None:
+        self._trial.report(value, step=epoch)
+
+    def should_prune(self) -> bool:
+        return bool(self._trial.should_prune())
+
+    def write(self, *, only_late: bool = False) -> None:
+        """Do nothing: it is written."""
+
+
+class _LateLog:
+    """A log that is written every now and then."""
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        database: RDBStorage,
+        stored: FrozenTrial,
+        clock: Clock,
+        late_s: float,
+    ) -> None:
+        self._database = database
+        self._pruner = study.pruner
+        self._seen = _SeenStudy(study, database, clock)
+        self._trial = copy.copy(stored)
+        self._trial.intermediate_values = dict(stored.intermediate_values)
+        self._clock = clock
+        self._late_s = late_s
+        self._waiting: dict[int, float] = {}
+        self._written_s = float("-inf")
+
+    def add(self, epoch: int, value: float) -> None:
+        if epoch not in self._trial.intermediate_values:
+            self._trial.intermediate_values[epoch] = value
+            self._waiting[epoch] = value
+
+    def should_prune(self) -> bool:
+        return bool(self._pruner.prune(self._seen, self._trial))
+
+    def write(self, *, only_late: bool = False) -> None:
+        if not self._waiting or (only_late and self._clock() < self._written_s + self._late_s):
+            return
+        rows = [_row(epoch, value) for epoch, value in self._waiting.items()]
+        add_rows(self._database, _STEPS, self._trial._trial_id, "step", rows)
+        self._waiting.clear()
+        self._written_s = self._clock()
+
+
+class _SeenStudy(optuna.Study):
+    """A study as a pruner sees it: its complete trials are read again when there are new ones.
+
+    Whatever else it is asked for it asks the database.
+    """
+
+    def __init__(self, study: optuna.Study, database: RDBStorage, clock: Clock) -> None:
+        super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
+        self._engine = database.engine
+        self._clock = clock
+        self._complete: list[FrozenTrial] | None = None
+        self._looked_s = float("-inf")
+        # The first trial that had not ended at the last look, and how many after it were complete.
+        self._first, self._count = 0, 0
+
+    def get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        if states != (TrialState.COMPLETE,):
+            return super().get_trials(deepcopy, states)
+        trials = self._look()
+        return copy.deepcopy(trials) if deepcopy else list(trials)
+
+    def _look(self) -> list[FrozenTrial]:
+        if self._complete is not None and self._clock() < self._looked_s + LATE_S:
+            return self._complete
+        if self._complete is None or self._count_new() != self._count:
+            trials = super().get_trials(deepcopy=False)
+            self._complete = [one for one in trials if one.state == TrialState.COMPLETE]
+            open_ones = (one._trial_id for one in trials if not one.state.is_finished())
+            self._first = min(open_ones, default=0)
+            self._count = sum(one._trial_id >= self._first for one in self._complete)
+        self._looked_s = self._clock()
+        return self._complete
+
+    def _count_new(self) -> int:
+        wanted = {"study": self._study_id, "first": self._first}
+        with self._engine.connect() as connection:
+            return int(connection.execute(_COMPLETE, wanted).scalar_one())
+
+
+def _row(epoch: int, value: float) -> dict[str, Any]:
+    number, kind = _Model.intermediate_value_to_stored_repr(value)
+    return {"step": epoch, "intermediate_value": number, "intermediate_value_type": kind}
