@@ -33,7 +33,7 @@ from tunectl.config.schema import Settings, Surroundings
 from tunectl.config.search_schema import Search
 from tunectl.config.signal_run import TrainingRun
 from tunectl.objectives.flow_cnn import FlowCnn
-from tunectl.objectives.flow_cnn_setup import plan_network
+from tunectl.objectives.signal_setup import SignalSetup
 from tunectl.running.context import RunningTrial
 from tunectl.running.trial_config import configure_trial
 from tunectl.studies.lifecycle import create_study
@@ -98,7 +98,8 @@ class Ours:
             on_epoch=lambda *_: None,
             should_stop=lambda: False,
         )
-        state = start_training(plan_network(self.run, (1, 2, 128), 6), self.run.training, "cpu")
+        plan = SignalSetup().plan(self.run, (1, 2, 128), 6)
+        state = start_training(plan, self.run.training, "cpu")
         clock, settle = CheckpointClock(), getattr(trial, "settle", lambda: None)
         taken = []
         for epoch in range(1, epochs + 1):

@@ -25,7 +25,7 @@ from pairs import Pairs, in_turn, timed
 from projects import demo_data
 from rows import Row, count, run_alone, seconds
 from tunectl.config.signal_run import TrainingRun
-from tunectl.objectives.flow_cnn_setup import make_loss, prepare_data
+from tunectl.objectives.signal_setup import SignalSetup
 from tunectl.training.convolutions import Convolutions
 from tunectl.training.device import torch_settings
 from tunectl.training.loop import FitPlan, fit, start_training
@@ -81,9 +81,9 @@ class PlainLoop:
             Path(run.dataset.x_path), Path(run.dataset.t_path), 1, run.dataset.limit_samples or None
         )
         self.train, self.valid, _ = plain_script.make_loaders(data, run.training.batch_size)
-        _, _, architecture = prepare_data(run, Path(), "cpu")
+        ready = SignalSetup().prepare(run, Path(), "cpu")
         torch.manual_seed(run.training.seed)
-        self.model = build_from(architecture).to(self.device)
+        self.model = build_from(ready.plan).to(self.device)
         self.optimizer = torch.optim.Adam(
             self.model.parameters(),
             lr=run.training.learning_rate,
@@ -113,9 +113,9 @@ class OurLoop:
     """
 
     def __init__(self, run: TrainingRun, device: str) -> None:
-        self.data, self.split, architecture = prepare_data(run, Path(), device)
-        self.state = start_training(architecture, run.training, device)
-        self.loss = make_loss(run.training, architecture.targets)
+        ready = SignalSetup().prepare(run, Path(), device)
+        self.data, self.split, self.loss = ready.data, ready.split, ready.loss
+        self.state = start_training(ready.plan, run.training, device)
         self.device, self.run = device, run
         self.convolutions = Convolutions.choose(
             self.data.device.type,

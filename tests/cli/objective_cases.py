@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from cli_project import CONFIG, Project, small_project
 
 FUNCTION = '''\
@@ -124,6 +125,40 @@ training: {{epochs: 5, rate: 0.1, pause_s: 0.0}}
     return project
 
 
+def _mlp(path: Path) -> Project:
+    project = Project(path)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 5)).astype(np.float32)
+    np.save(path / "x.npy", x)
+    np.save(path / "t.npy", x[:, :1] * 2 - x[:, 1:2])
+    training = "{epochs: 3, batch_size: 8, scheduler: cosine, warmup_epochs: 1, clip_norm: 1.0}"
+    project.write(
+        config=CONFIG,
+        params="objective: mlp\ndataset: {source: npy, x_path: x.npy, t_path: t.npy}\n"
+        f"model: {{nodes: 8}}\ntraining: {training}\n",
+        optuna_params=_search("val_mse", "  model.dropout_rate: {low: 0.0, high: 0.5}"),
+    )
+    return project
+
+
+def _images(path: Path) -> Project:
+    project = Project(path)
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    x = rng.integers(0, 60, (60, 8, 8)) + 120 * labels[:, None, None] * np.eye(8, dtype=int)
+    np.save(path / "x.npy", x.astype(np.uint8))
+    np.save(path / "t.npy", np.array(["plain", "striped"])[labels])
+    project.write(
+        config=CONFIG,
+        params="objective: image_classifier\n"
+        "dataset: {source: npy, x_path: x.npy, t_path: t.npy}\n"
+        "augmentation: {flip_horizontal: true, noise: 0.1}\n"
+        "model: {width: 4}\ntraining: {epochs: 3, batch_size: 8, scheduler: one_cycle}\n",
+        optuna_params=_search("val_loss", "  augmentation.shift: {low: 0.0, high: 0.2}"),
+    )
+    return project
+
+
 _NEVER = "study.pruner={name:ThresholdPruner,kwargs:{upper:1.0e-9}}"
 
 CASES: dict[str, Case] = {
@@ -139,6 +174,20 @@ CASES: dict[str, Case] = {
         long=("training.epochs=120", "training.pause_s=0.02"),
         hopeless=(_NEVER,),
         wrong=("objective.command=[./no-such-program]", "objective.command"),
+    ),
+    "image_classifier": Case(
+        make=_images,
+        long=("training.epochs=200",),
+        hopeless=(_NEVER,),
+        wrong=("augmentation.rotation=400", "augmentation.rotation"),
+        inputs="x.npy",
+    ),
+    "mlp": Case(
+        make=_mlp,
+        long=("training.epochs=600",),
+        hopeless=(_NEVER,),
+        wrong=("model.activation=sine", "model.activation"),
+        inputs="x.npy",
     ),
     "function": Case(
         make=_function,

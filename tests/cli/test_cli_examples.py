@@ -12,6 +12,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 # Overrides under which a trial of an example takes a second or two.
 SHORTER: dict[str, tuple[str, ...]] = {
+    "digits-cnn": ("training.epochs=1", "model.width=8", "dataset.limit_samples=200"),
+    "digits-resnet18": ("training.epochs=1", "model.width=4", "dataset.limit_samples=200"),
+    "mlp": ("training.epochs=2",),
     "pytorch": ("training.epochs=2",),
     "sklearn": ("forest.n_estimators=5", "folds=3"),
     "soft_sensor": ("training.epochs=1",),

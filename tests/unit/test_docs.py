@@ -19,9 +19,9 @@ from tunectl.cli.app import app, hoist_globals
 from tunectl.config import fields
 from tunectl.config.load import load
 from tunectl.config.run import CommandRun
+from tunectl.config.runs import DEFAULT_OBJECTIVE, RUNS
 from tunectl.config.schema import Surroundings
 from tunectl.config.search_schema import Search
-from tunectl.config.signal_run import TrainingRun
 from tunectl.errors import ConfigError
 from tunectl.objectives.command.environment import PARAMETER, VARIABLES
 from tunectl.reports.figures.names import KindName
@@ -133,28 +133,39 @@ def heading_anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in headings}
 
 
-def documented_keys() -> dict[str, str]:
-    """Return the configuration keys of the page on configuration, each with its default."""
-    return dict(_KEY_ROW.findall(CONFIGURATION.read_text(encoding="utf-8")))
+def documented_keys(objective: str = DEFAULT_OBJECTIVE) -> dict[str, str]:
+    """Return the configuration keys of the page on configuration, each with its default.
+
+    The tables hold for the default objective; another one has a table of what differs for it.
+    """
+    text = CONFIGURATION.read_text(encoding="utf-8")
+    tables = {name: re.compile(rf"^#### {name}\n.*?(?=^###)", re.M | re.S) for name in RUNS}
+    own = tables[objective].search(text)
+    for table in tables.values():
+        text = table.sub("", text)
+    rows = dict(_KEY_ROW.findall(text))
+    return {**rows, **dict(_KEY_ROW.findall(own[0]))} if own else rows
 
 
+# Those with keys of their own; what stands beside `script` is the user's.
+OTHERS = set(RUNS) - {DEFAULT_OBJECTIVE, "script"}
 ONE_OR_MANY = ("study.direction", "study.metric")
 
 
-def known_defaults() -> dict[str, Any]:
+def known_defaults(objective: str = DEFAULT_OBJECTIVE) -> dict[str, Any]:
     """Return each key of the three files and its default in plain values."""
     plain: dict[str, Any] = {fields.BASE: {}}
-    for model in (Surroundings, TrainingRun, Search):
+    for model in (Surroundings, RUNS[objective], Search):
         tree = model().model_dump(mode="json")
         for key in fields.leaves(model):
             value: Any = tree
             for part in key.split("."):
                 value = value[part]
             plain[key] = one_or_list(value) if key in ONE_OR_MANY else value
-    objective = CommandRun().model_dump(mode="json")["objective"]
+    command = CommandRun().model_dump(mode="json")["objective"]
     for key in fields.leaves(type(CommandRun().objective)):
         section, _, name = key.rpartition(".")
-        plain[f"objective.{key}"] = (objective[section] if section else objective)[name]
+        plain[f"objective.{key}"] = (command[section] if section else command)[name]
     return plain
 
 
@@ -237,6 +248,14 @@ def test_every_configuration_key_is_documented_and_no_other() -> None:
 def test_documented_defaults_are_those_of_the_program() -> None:
     shown = {key: yaml.safe_load(text) for key, text in documented_keys().items()}
     assert shown == known_defaults()
+
+
+@pytest.mark.parametrize("objective", sorted(OTHERS))
+def test_keys_and_defaults_of_every_other_objective_are_documented(objective: str) -> None:
+    known, common = known_defaults(objective), known_defaults()
+    shown = {key: yaml.safe_load(text) for key, text in documented_keys(objective).items()}
+    kept = {key: value for key, value in shown.items() if key in known or key not in common}
+    assert kept == known
 
 
 def test_documented_environment_variables_exist() -> None:

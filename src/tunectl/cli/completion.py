@@ -53,6 +53,14 @@ def complete_finished(context: typer.Context, incomplete: str) -> list[str]:
 
 
 @_quiet
+def complete_objective(context: typer.Context, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Return the objectives of the program's own that begin with what was typed."""
+    from tunectl.config.runs import RUNS
+
+    return [name for name in RUNS if name.startswith(incomplete)]
+
+
+@_quiet
 def complete_kinds(context: typer.Context, incomplete: str) -> list[str]:  # noqa: ARG001
     """Return the kinds of figure that may follow those typed, with these before them."""
     from tunectl.reports.figures.names import KindName

@@ -85,6 +85,9 @@ def best_view(best: TrialSummary, summary: StudySummary) -> list[Any]:
         ),
         fields({f"  {key}": value_text(value) for key, value in sorted(best.params.items())}),
     ]
+    accuracy = best.metrics.get("test_acc")
+    if accuracy is not None:
+        views.append(fields({"accuracy on the test split": f"{accuracy:.4f}"}))
     mean_r2 = best.metrics.get("test_r2")
     if mean_r2 is not None:
         # The other test metrics are in the targets' own units: their mean over targets says little.
@@ -125,6 +128,30 @@ def target_table(per_target: Mapping[str, Mapping[str, float | None]]) -> Table:
         cells = [number(metrics.get("rmse")), number(metrics.get("mae"))]
         table.add_row(escape(target), "–" if r2 is None else f"{r2:.3f}", *cells)
     return table
+
+
+def class_table(per_class: Mapping[str, Mapping[str, float | None]]) -> Table:
+    """Return how well a trial told the classes of the test split apart, a row per class."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("class (test split)")
+    for name in ("precision", "recall", "F1", "images"):
+        table.add_column(name, justify="right")
+    for name, row in per_class.items():
+        shares = (f"{row.get(key) or 0:.3f}" for key in ("precision", "recall", "f1"))
+        table.add_row(escape(name), *shares, f"{row.get('support') or 0:g}")
+    return table
+
+
+def test_table(metrics: Mapping[str, Any]) -> list[Any]:
+    """Return the table of a trial's test split, nothing where it has none.
+
+    Args:
+        metrics: Its `metrics.json`.
+    """
+    for key, table in (("per_target", target_table), ("per_class", class_table)):
+        if metrics.get(key):
+            return [Text(""), table(metrics[key])]
+    return []
 
 
 def replay_view(replay: Replay) -> list[Any]:

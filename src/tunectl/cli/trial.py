@@ -76,7 +76,7 @@ def show_trial(
     """Show one trial in full."""
     from rich.text import Text
 
-    from tunectl.cli.render import fields, target_table
+    from tunectl.cli.render import fields, test_table
     from tunectl.reports.summary import SCHEMA_VERSION, read_trial_files, summarise_trial
     from tunectl.studies.directories import Places
 
@@ -110,8 +110,7 @@ def show_trial(
         Text("\nparameters", style="bold"),
         fields({f"  {key}": value_text(value) for key, value in sorted(trial.params.items())}),
     )
-    if files.metrics.get("per_target"):
-        show(Text(""), target_table(files.metrics["per_target"]))
+    show(*test_table(files.metrics))
 
 
 def path(

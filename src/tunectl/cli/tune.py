@@ -367,7 +367,7 @@ def _show_end(
     """Print the best trial, its targets, and what to type next."""
     from rich.text import Text
 
-    from tunectl.cli.render import best_view, front_view, states_text, target_table
+    from tunectl.cli.render import best_view, front_view, states_text, test_table
     from tunectl.reports.summary import read_trial_files
 
     head = Text(f"study {summary.name}: ") + states_text(summary.states)
@@ -377,8 +377,7 @@ def _show_end(
         return
     views: list[Any] = [head, Text(""), *front_view(summary), *best_view(summary.best, summary)]
     metrics = read_trial_files(summary.best, store.project).metrics
-    if metrics.get("per_target"):
-        views += [Text(""), target_table(metrics["per_target"])]
+    views += test_table(metrics)
     views += mirror_view(mirrored)
     if session.quiet:
         show(*views)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tunectl.cli.completion import complete_objective
 from tunectl.cli.options import (
     ConfigOption,
     JsonOption,
@@ -49,6 +50,15 @@ def init(
     directory: Annotated[
         Path | None, typer.Argument(metavar="DIR", help="Where. Default: the project folder.")
     ] = None,
+    objective: Annotated[
+        str | None,
+        option(
+            "--objective",
+            metavar="NAME",
+            autocompletion=complete_objective,
+            help="What a trial runs: flow_cnn (default), signal_regressor, mlp, image_classifier.",
+        ),
+    ] = None,
     force: Annotated[bool, flag("--force", help="Replace files that are there.")] = False,
 ) -> None:
     """Write config.yaml, params.yaml and optuna_params.yaml, with comments."""
@@ -56,10 +66,14 @@ def init(
 
     from tunectl.artifacts.atomic import write_text
     from tunectl.config.json_schema import FOLDER
+    from tunectl.config.runs import DEFAULT_OBJECTIVE, RUNS
     from tunectl.config.templates import render
 
+    chosen = objective or DEFAULT_OBJECTIVE
+    if chosen not in RUNS:
+        raise UsageError(f"--objective {chosen}: no such objective; valid: {', '.join(RUNS)}")
     folder = context.obj.project / (directory or ".")
-    texts = render()
+    texts = render(chosen)
     there = [name for name in texts if (folder / name).exists()]
     if there and not force:
         raise UsageError(f"{', '.join(there)} there already; --force replaces")
@@ -68,7 +82,7 @@ def init(
         for name, text in texts.items():
             write_text(folder / name, text)
             emit(f"{folder / name}\n")
-        _write_schemas(folder / FOLDER)
+        _write_schemas(folder / FOLDER, chosen)
     except OSError as error:
         raise StorageError(f"cannot write to {folder}: {error.strerror}") from error
     if not context.obj.quiet:
@@ -139,7 +153,8 @@ def check(
     """Look at the three files and the data; report every error at once."""
     session = session_of(context)
     if schema is not None:
-        _export_schemas(session.project / schema, json=json)
+        file = session.project / (params or "params.yaml")
+        _export_schemas(session.project / schema, _objective_in(file), json=json)
         return
     try:
         loaded = load_settings(
@@ -228,9 +243,9 @@ def _document(checked: Checked, *, plan: bool) -> dict[str, Any]:
     return document
 
 
-def _export_schemas(folder: Path, *, json: bool) -> None:
+def _export_schemas(folder: Path, objective: object, *, json: bool) -> None:
     try:
-        written = _write_schemas(folder)
+        written = _write_schemas(folder, objective)
     except OSError as error:
         raise StorageError(f"cannot write to {folder}: {error.strerror}") from error
     if json:
@@ -239,10 +254,25 @@ def _export_schemas(folder: Path, *, json: bool) -> None:
         emit("".join(f"{path}\n" for path in written))
 
 
-def _write_schemas(folder: Path) -> list[Path]:
-    """Write the schemas of the three files; return their paths."""
+def _objective_in(file: Path) -> object:
+    """Return what a `params.yaml` says under `objective`, the default where it says nothing."""
+    import yaml
+
+    from tunectl.config.runs import DEFAULT_OBJECTIVE
+
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return DEFAULT_OBJECTIVE
+    found = values.get("objective") if isinstance(values, dict) else None
+    return found or DEFAULT_OBJECTIVE
+
+
+def _write_schemas(folder: Path, objective: object) -> list[Path]:
+    """Write the schemas of the three files for an objective; return their paths."""
     from tunectl.artifacts.atomic import write_json
     from tunectl.config.json_schema import render_schemas
+    from tunectl.config.layout import layout_of
     from tunectl.objectives.registry import OBJECTIVES
     from tunectl.search.pruners import PRUNERS
     from tunectl.search.samplers import SAMPLERS
@@ -253,7 +283,7 @@ def _write_schemas(folder: Path) -> list[Path]:
         "objective": OBJECTIVES,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    schemas = render_schemas(names)
+    schemas = render_schemas(names, layout_of(objective))
     for name, schema in schemas.items():
         write_json(folder / name, schema)
     return [folder / name for name in schemas]

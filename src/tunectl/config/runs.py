@@ -7,10 +7,18 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, SerializeAsAny
 
+from tunectl.config.image_run import ImageRun
+from tunectl.config.mlp_run import MlpRun
 from tunectl.config.run import CommandRun, OpenRun, Run, ScriptRun
-from tunectl.config.signal_run import TrainingRun
+from tunectl.config.signal_run import SignalRun, TrainingRun
 
-RUNS: Mapping[str, type[Run]] = {"flow_cnn": TrainingRun, "script": ScriptRun}
+RUNS: Mapping[str, type[Run]] = {
+    "flow_cnn": TrainingRun,
+    "signal_regressor": SignalRun,
+    "mlp": MlpRun,
+    "image_classifier": ImageRun,
+    "script": ScriptRun,
+}
 """Objective of the program's own → the model of its `params.yaml`."""
 
 DEFAULT_OBJECTIVE = "flow_cnn"

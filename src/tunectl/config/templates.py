@@ -15,10 +15,11 @@ from pydantic.fields import FieldInfo
 
 from tunectl.config import fields
 from tunectl.config.json_schema import FOLDER, schema_name
+from tunectl.config.runs import DEFAULT_OBJECTIVE, run_model
 from tunectl.config.schema import Surroundings
 from tunectl.config.search_schema import OneOrMany, Search
 from tunectl.config.section import Section
-from tunectl.config.signal_run import N_TARGET_WEIGHTS, TrainingRun
+from tunectl.config.seed_spaces import SEED_SPACES, SEED_STUDIES
 
 _WIDTH = 100
 _PLAIN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
@@ -43,34 +44,21 @@ _CONSTRAINTS_HEAD = """\
 What every trial must satisfy, for example ["model.hidden * training.batch_size <= 512"]."""
 _BASE_HEAD = "Values for params.yaml to build on; where both have one, that of params.yaml counts."
 
-SEED_SPACE: Mapping[str, Mapping[str, Any]] = {
-    "model.hidden": {"type": "int", "low": 32, "high": 128, "step": 16},
-    "model.dropout_rate": {"type": "float", "low": 0.0, "high": 0.5, "step": 0.05},
-    "model.use_residual": {"type": "categorical", "choices": [True, False]},
-    "training.learning_rate": {"type": "float", "low": 1e-5, "high": 1e-2, "log": True},
-    "training.batch_size": {"type": "categorical", "choices": [2, 4, 8]},
-    "training.weight_decay": {"type": "float", "low": 1e-6, "high": 1e-3, "log": True},
-    "dataset.downsample_factor": {"type": "int", "low": 1, "high": 4},
-    "training.epochs": {"type": "int", "low": 50, "high": 200, "step": 50},
-    "training.use_weighted_loss": {"type": "categorical", "choices": [True, False]},
-    **{
-        f"training.weight_target_{index}": {
-            "type": "float",
-            "low": 0.1,
-            "high": 10.0,
-            "when": {"training.use_weighted_loss": True},
-        }
-        for index in range(N_TARGET_WEIGHTS)
-    },
-}
+SEED_SPACE = SEED_SPACES[DEFAULT_OBJECTIVE]
+"""The parameters that a search for the default objective begins with."""
 
 
-def render() -> dict[str, str]:
-    """Return the text of each of the three files, by the file's name."""
+def render(objective: str = DEFAULT_OBJECTIVE) -> dict[str, str]:
+    """Return the text of each of the three files, by the file's name.
+
+    Args:
+        objective: One of `SEED_SPACES`.
+    """
+    run = run_model(objective)
     return {
-        "config.yaml": _file("config.yaml", _sections(Surroundings)),
-        "params.yaml": _file("params.yaml", _sections(TrainingRun)),
-        "optuna_params.yaml": _file("optuna_params.yaml", _optuna_sections()),
+        "config.yaml": _file("config.yaml", _sections(Surroundings())),
+        "params.yaml": _file("params.yaml", _sections(run())),
+        "optuna_params.yaml": _file("optuna_params.yaml", _optuna_sections(objective)),
     }
 
 
@@ -85,21 +73,22 @@ def _editor_line(name: str) -> str:
     return f"# yaml-language-server: $schema={FOLDER}/{schema_name(name)}"
 
 
-def _sections(model: type[Section]) -> Iterator[list[str]]:
+def _sections(file: Section) -> Iterator[list[str]]:
     """Yield the lines of each top-level key; a tab stands before what is said of a line."""
-    for name, info in model.model_fields.items():
-        section = fields.section_type(info)
-        if section is None:
-            yield list(_entry(name, info, info.get_default(call_default_factory=True), ""))
+    for name, info in type(file).model_fields.items():
+        value = getattr(file, name)
+        if isinstance(value, Section):
+            yield [_comment(_title(type(value))), f"{name}:", *_body(value, "  ")]
         else:
-            yield [_comment(_title(section)), f"{name}:", *_body(info.get_default(), "  ")]
+            yield list(_entry(name, info, value, ""))
 
 
-def _optuna_sections() -> Iterator[list[str]]:
-    study, failures, *_ = _sections(Search)
+def _optuna_sections(objective: str) -> Iterator[list[str]]:
+    study, failures, *_ = _sections(Search(study=SEED_STUDIES[objective]))
     yield study
-    width = max(map(len, SEED_SPACE)) + 1
-    lines = [f"  {f'{key}:':{width}} {_flow(spec)}" for key, spec in SEED_SPACE.items()]
+    space = SEED_SPACES[objective]
+    width = max(map(len, space)) + 1
+    lines = [f"  {f'{key}:':{width}} {_flow(spec)}" for key, spec in space.items()]
     yield [_comment(_SPACE_HEAD), f"{fields.SPACE}:", *lines]
     yield [_comment(_CONSTRAINTS_HEAD), "constraints: []"]
     yield failures

@@ -225,6 +225,19 @@ class Rehearsal:
 
 
 @runtime_checkable
+class Advising(Protocol):
+    """An optional part of an objective: it has something to say of data that are good."""
+
+    def advice(self, run: Run, project: Path) -> list[Problem]:
+        """Return what works but is worth knowing.
+
+        Args:
+            run: A training run without problems.
+            project: The project folder.
+        """
+
+
+@runtime_checkable
 class Rehearsable(Protocol):
     """An optional part of an objective: it can be tried out before there is a study."""
 

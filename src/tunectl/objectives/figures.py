@@ -19,7 +19,7 @@ from matplotlib.ticker import LogFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from tunectl.artifacts import atomic
-from tunectl.objectives.flow_cnn_summary import unit_of
+from tunectl.objectives.signal_summary import unit_of
 from tunectl.training.metrics import target_metrics
 
 Values = NDArray[np.floating]
@@ -27,6 +27,9 @@ Values = NDArray[np.floating]
 DPI = 100
 BLUE, ORANGE, GREY = "#1f5fa8", "#d1661d", "#8a8a8a"
 OVERVIEW_COLUMNS = 3
+MOST_NUMBERED = 30
+SHARES = ("val_r2", "val_acc", "val_f1", "val_precision", "val_recall")
+"""Metrics that are best at 1."""
 LONGEST_STEM, LONGEST_TITLE = 40, 28
 
 
@@ -65,7 +68,8 @@ def learning_curves(
     """Draw training loss and validation metric by epoch, each on a linear and on a log scale.
 
     The two have axes of their own: the loss carries weights and units that the metric does not.
-    R² may be negative and is better when larger, so the log scale shows 1 − R².
+    R² may be negative and is better when larger, so the log scale shows 1 − R²; so it is with
+    accuracies and the like.
 
     Args:
         histories: `train_loss` and the metric, one value per epoch.
@@ -80,9 +84,9 @@ def learning_curves(
     for (linear, log), (key, label, colour) in zip(axes, rows, strict=True):
         values = np.asarray(histories.get(key, ()), dtype=float)
         _draw_curve(linear, values, label, colour, best_epoch)
-        is_r2 = key == "val_r2"
-        shown = 1 - values if is_r2 else values
-        _draw_curve(log, shown, f"1 − {label}" if is_r2 else label, colour, best_epoch)
+        is_share = key in SHARES
+        shown = 1 - values if is_share else values
+        _draw_curve(log, shown, f"1 − {label}" if is_share else label, colour, best_epoch)
         if np.any(shown > 0):
             _take_log_scale(log)
     axes[0][0].set_title("linear scale")
@@ -124,6 +128,37 @@ def draw_predictions(
     files.append(folder / "overview.png")
     _save(overview(y_pred, y_true, names), files[-1])
     return files
+
+
+def draw_confusion(path: Path, matrix: NDArray[np.integer], names: Sequence[str]) -> None:
+    """Draw how often each class was taken for each: the share of its images, and their number.
+
+    Args:
+        path: The PNG file.
+        matrix: (K, K), the true class in the row.
+        names: One per class.
+    """
+    count = len(names)
+    side = min(12.0, 2.2 + 0.55 * count)
+    figure = _figure(side, side)
+    axes = figure.subplots()
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    labels = [shortened(name) for name in names]
+    axes.set_xticks(range(count), labels, rotation=45 if max(map(len, labels)) > 3 else 0)
+    axes.set_yticks(range(count), labels)
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        label.set_parse_math(False)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    for row, column in zip(*np.nonzero(matrix), strict=True) if count <= MOST_NUMBERED else ():
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        number = str(matrix[row, column])
+        axes.text(column, row, number, ha="center", va="center", color=colour, fontsize=9)
+    right = int(matrix.trace())
+    axes.set_title(f"{right} of {int(matrix.sum())} right", fontsize=11)
+    figure.tight_layout()
+    _save(figure, path)
 
 
 def file_stem(index: int, name: str) -> str:

@@ -22,7 +22,31 @@ def _script() -> Objective:
     return ScriptObjective()
 
 
-OBJECTIVES: dict[str, Callable[[], Objective]] = {"flow_cnn": _flow_cnn, "script": _script}
+def _signal_regressor() -> Objective:
+    from tunectl.objectives.signal_regressor import SignalRegressor
+
+    return SignalRegressor()
+
+
+def _mlp() -> Objective:
+    from tunectl.objectives.mlp import MlpObjective
+
+    return MlpObjective()
+
+
+def _image_classifier() -> Objective:
+    from tunectl.objectives.image_classifier import ImageClassifier
+
+    return ImageClassifier()
+
+
+OBJECTIVES: dict[str, Callable[[], Objective]] = {
+    "flow_cnn": _flow_cnn,
+    "signal_regressor": _signal_regressor,
+    "mlp": _mlp,
+    "image_classifier": _image_classifier,
+    "script": _script,
+}
 
 
 def _function() -> Objective:

@@ -16,11 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunectl.artifacts.trial_dir import TrialDir
+from tunectl.config.image_run import ImageRun
 from tunectl.config.schema import TrialConfig
-from tunectl.config.signal_run import TrainingRun
+from tunectl.config.signal_run import RegressionRun
 from tunectl.errors import DataError
 from tunectl.training.data import Split, split_indices
-from tunectl.training.data_files import BLOCK_VALUES, DataFile, OpenDataset, as_floats, open_dataset
+from tunectl.training.data_files import (
+    BLOCK_VALUES,
+    DataFile,
+    OpenDataset,
+    as_floats,
+    is_there,
+    open_dataset,
+)
+from tunectl.training.image_data import load_images, split_by_class
+from tunectl.training.image_files import image_files
 
 if TYPE_CHECKING:
     from tunectl.training.packaged import PackagedNet
@@ -53,13 +63,15 @@ class DataFacts:
 
     Args:
         x: The signals' file.
-        t: The targets' file.
+        t: The targets' file; None where it is in the same one.
         split: Which samples were for what.
+        sample_shape: Of one sample as recorded.
     """
 
     x: FileFacts
-    t: FileFacts
+    t: FileFacts | None
     split: Split
+    sample_shape: tuple[int, ...]
 
 
 def look_at_data(
@@ -77,12 +89,14 @@ def look_at_data(
         None where the files are gone, or are not those of the training any more.
     """
     run = config.run
-    if not isinstance(run, TrainingRun):
+    if isinstance(run, ImageRun):
+        return look_at_images(directory, run, project)
+    if not isinstance(run, RegressionRun):
         return None
-    if run.dataset.source == "demo" and not (project / "data" / "demo").is_dir():
+    if not is_there(run.dataset, project):
         return None  # looking must not make them
     opened = open_dataset(run.dataset, project)
-    if opened.problems or opened.x is None or opened.t is None:
+    if opened.problems or opened.recorded is None or opened.t is None:
         return None
     split = split_indices(opened.limit, run.data_split)
     try:
@@ -94,8 +108,42 @@ def look_at_data(
     if not _are_the_same(opened, split, y_true, y_pred, network, tolerance):
         return None
     return DataFacts(
-        x=_facts(opened.x_file, opened.x), t=_facts(opened.t_file, opened.t), split=split
+        x=_facts(opened.x_file, opened.recorded),
+        t=_facts(opened.t_file, opened.t),
+        split=split,
+        sample_shape=opened.recorded.shape[1:],
     )
+
+
+def look_at_images(directory: TrialDir, run: ImageRun, project: Path) -> DataFacts | None:
+    """Return what is known of a completed trial's images; see `look_at_data`.
+
+    Their fingerprint is that of all files together: names within the folder, and bytes.
+    """
+    if run.dataset.source == "digits" and not (project / "data" / "digits").is_dir():
+        return None  # looking must not make them
+    try:
+        images = load_images(run.dataset, project)
+        y_true = np.load(directory.truth_file, allow_pickle=False)
+        files = image_files(run.dataset, project)
+        digest = hashlib.sha256()
+        for file in files:
+            digest.update(file.name.encode())
+            digest.update(file.read_bytes())
+    except (DataError, OSError, ValueError, EOFError):
+        return None
+    split = split_by_class(images.labels, run.data_split)
+    if not np.array_equal(images.labels[split.test], y_true):
+        return None
+    count, channels, height, width = images.x.shape
+    shapes = {"grey": (height, width), "channels_last": (height, width, channels)}
+    sample_shape = shapes.get(images.layout, (channels, height, width))
+    shown = str(run.dataset.path or run.dataset.x_path or run.dataset.source)
+    kind = f"{len(files)} files" if run.dataset.source == "folder" else str(images.x.dtype)
+    facts = FileFacts(
+        shown=shown, shape=(count, *sample_shape), dtype=kind, sha256=digest.hexdigest()
+    )
+    return DataFacts(x=facts, t=None, split=split, sample_shape=sample_shape)
 
 
 def _are_the_same(
@@ -109,17 +157,18 @@ def _are_the_same(
     """Whether the test split has the trial's targets, and the network its predictions there."""
     from tunectl.training.prediction import fits, predict_signals
 
-    assert opened.x is not None and opened.t is not None
+    x = opened.recorded
+    assert x is not None and opened.t is not None
     shown = opened.x_file.shown
     if not np.array_equal(as_floats(opened.t[split.test]), y_true):
         return False
-    if not fits(network, opened.x.shape[1:]):
+    if not fits(network, x.shape[1:]):
         return False
     try:
         # Rows picked from a mapped file are a copy, so only so many at a time.
-        size = max(1, BLOCK_VALUES // math.prod(opened.x.shape[1:]))
+        size = max(1, BLOCK_VALUES // math.prod(x.shape[1:]))
         parts = [split.test[start : start + size] for start in range(0, len(split.test), size)]
-        predicted = (predict_signals(network, opened.x[rows], shown) for rows in parts)
+        predicted = (predict_signals(network, x[rows], shown) for rows in parts)
         found = np.concatenate([batch for batches in predicted for batch in batches])
     except DataError:
         return False

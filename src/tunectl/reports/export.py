@@ -34,6 +34,8 @@ REQUIREMENTS = {"numpy": "2.0", "safetensors": "0.5", "torch": "2.10"}
 
 NO_ONNX = "no model.onnx: it needs the extra onnx (pip install 'tunectl[onnx]')"
 
+NO_CORRECTION = "no model.onnx: the correction of the brightness is no part of the network"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
@@ -117,6 +119,8 @@ def _files(
     params = config.run.model_dump(mode="json")
     weights = {name: tensor.contiguous() for name, tensor in network.network.state_dict().items()}
     predict = resources("tunectl.training") / "standalone.py"
+    brightness = resources("tunectl.training") / "brightness.py"
+    corrects = network.correction is not None
     return {
         **_copied(source),
         PARAMS: to_yaml(params).encode(),
@@ -124,6 +128,7 @@ def _files(
         CARD: write_model_card(facts).encode(),
         "requirements.txt": _requirements(facts.info).encode(),
         "predict.py": predict.read_bytes(),
+        **({"brightness.py": brightness.read_bytes()} if corrects else {}),
     }
 
 
@@ -159,10 +164,12 @@ def _onnx(network: PackagedNet, data: DataFacts | None) -> tuple[bytes | None, t
     """Return the network as an ONNX file, or why there is none."""
     from tunectl.training.onnx_export import OnnxMismatchError, is_installed, to_onnx
 
+    if network.correction is not None:
+        return None, (NO_CORRECTION,)
     if not is_installed():
         return None, (NO_ONNX,)
     try:
-        return to_onnx(network, data.x.shape[1:] if data else network.sample_shape), ()
+        return to_onnx(network, data.sample_shape if data else network.sample_shape), ()
     except OnnxMismatchError as error:
         return None, (f"no model.onnx: {error}",)
 
@@ -172,7 +179,7 @@ def _signals_text(network: PackagedNet, data: DataFacts | None) -> str:
 
     if data is None:
         return shape_text(network)
-    return "(" + ", ".join(["N", *map(str, data.x.shape[1:])]) + ")"
+    return "(" + ", ".join(["N", *map(str, data.sample_shape)]) + ")"
 
 
 def _requirements(info: Mapping[str, Any]) -> str:

@@ -11,11 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tunectl.config.image_run import ImageRun
+from tunectl.config.network_run import NetworkRun
 from tunectl.config.schema import TrialConfig
-from tunectl.config.signal_run import TrainingRun
-from tunectl.objectives.flow_cnn_summary import unit_of
+from tunectl.objectives.signal_summary import unit_of
 from tunectl.reports.data_facts import DataFacts
 from tunectl.reports.summary import TrialSummary
+from tunectl.training.plans import plan_from_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,18 @@ class CardFacts:
     has_onnx: bool
 
 
+_TARGET_LIMITS = (
+    "It is for signals recorded like those above: same sensors, same order of channels, same "
+    "rate. It gives a number for any other signal too, without a warning.",
+    "Outside the range of the training's targets its answers are guesses.",
+)
+_CLASS_LIMITS = (
+    "It is for images like those above: same subject, framing and light. It gives probabilities "
+    "for any other image too, without a warning, also for one of none of its classes.",
+    "The probabilities are the network's own and have not been calibrated.",
+)
+
+
 def write_model_card(facts: CardFacts) -> str:
     """Return the model card."""
     sections = (_head, _use, _data, _metrics, _tuned, _limits, _origin)
@@ -55,29 +69,54 @@ def write_model_card(facts: CardFacts) -> str:
 
 def _head(facts: CardFacts) -> list[str]:
     config, plan = facts.config, facts.plan
-    body = "residual blocks" if plan["use_residual"] else "a plain stack"
+    network = plan_from_json(plan)
     return [
         f"# Model card: {_plain(config.study.name)}, trial {facts.trial.number}",
         "",
-        f"A convolutional network ({plan['kind']}, {body}, width {plan['hidden']}, "
-        f"{_whole(facts.metrics.get('n_parameters'))} parameters) that reads "
-        f"{_counted(len(plan['target_names']), 'target')} from signals:",
+        f"A {network.title} ({network.words}, "
+        f"{_whole(facts.metrics.get('n_parameters'))} parameters) that {_purpose(plan)}:",
         "",
         *(f"- {_plain(name)}{_in_unit(name)}" for name in plan["target_names"]),
     ]
+
+
+def _purpose(plan: Mapping[str, Any]) -> str:
+    count = len(plan["target_names"])
+    if plan.get("is_classifier"):
+        return f"tells {_counted(count, 'class', 'classes')} of images apart"
+    return f"reads {_counted(count, 'target')} from {_inputs(plan)}"
+
+
+def _inputs(plan: Mapping[str, Any]) -> str:
+    if plan.get("is_classifier"):
+        return "images"
+    return "rows of a table" if plan.get("layout") == "rows" else "signals"
+
+
+def _takes(facts: CardFacts) -> str:
+    if facts.plan.get("is_classifier"):
+        return (
+            f"It takes images as recorded, shape {facts.signals}, and gives the probability of "
+            "each class. Correcting the brightness and scaling are done inside."
+        )
+    return (
+        f"It takes {_inputs(facts.plan)} as recorded, all channels, shape {facts.signals}, and "
+        "gives the targets in their own units. Choosing channels, downsampling and scaling are "
+        "done inside."
+    )
 
 
 def _use(facts: CardFacts) -> list[str]:
     onnx = (
         "- `model.onnx`: network and scaling; input `signals` as recorded, output `targets`"
         if facts.has_onnx
-        else "- no ONNX file: the packages it needs were not installed, or did not agree"
+        else "- no ONNX file: the packages it needs were not installed or did not agree, or the "
+        "brightness is corrected before the network"
     )
     return [
         "## Use",
         "",
-        f"It takes signals as recorded, all channels, shape {facts.signals}, and gives the targets "
-        "in their own units. Choosing channels, downsampling and scaling are done inside.",
+        _takes(facts),
         "",
         "```sh",
         "pip install -r requirements.txt",
@@ -93,8 +132,8 @@ def _use(facts: CardFacts) -> list[str]:
 
 
 def _data(facts: CardFacts) -> list[str]:
-    run = facts.config.run.as_kind(TrainingRun)
-    dataset, shares = run.dataset, run.data_split
+    run = facts.config.run.as_kind(NetworkRun)
+    shares = run.data_split
     lines = ["## Data", ""]
     if facts.data is None:
         lines += [
@@ -102,7 +141,8 @@ def _data(facts: CardFacts) -> list[str]:
             "has no fingerprint of them.",
         ]
     else:
-        rows = [("signals", facts.data.x), ("targets", facts.data.t)]
+        both = ((_inputs(facts.plan), facts.data.x), ("targets", facts.data.t))
+        rows = [(what, one) for what, one in both if one is not None]
         lines += _table(
             ("", "file", "shape", "type", "SHA-256"),
             ((what, _code(one.shown), one.shape, one.dtype, one.sha256) for what, one in rows),
@@ -112,7 +152,9 @@ def _data(facts: CardFacts) -> list[str]:
             f"{len(split.train)} to train, {len(split.valid)} to choose, {len(split.test)} to test"
         )
         lines += ["", f"Samples: {sizes}, drawn at random with seed {shares.seed}."]
-    dropped, factor = sorted(set(dataset.drop_channels)), dataset.downsample_factor
+    if isinstance(run, ImageRun):
+        return [*lines, "", f"Correction of the brightness: {run.dataset.correction}."]
+    dropped, factor = facts.plan["drop_channels"], facts.plan["downsample_factor"]
     means = f"means of {factor} along the last axis" if factor > 1 else "none"
     lines += [
         "",
@@ -123,6 +165,8 @@ def _data(facts: CardFacts) -> list[str]:
 
 
 def _metrics(facts: CardFacts) -> list[str]:
+    if "per_class" in facts.metrics:
+        return _class_metrics(facts)
     study, metrics = facts.config.study, facts.metrics
     rows = [
         (_plain(name), unit_of(name), *(_number(row.get(key)) for key in ("r2", "rmse", "mae")))
@@ -141,6 +185,28 @@ def _metrics(facts: CardFacts) -> list[str]:
         "",
         f"By which it was chosen, on the validation split: {ranked} "
         "(errors in standard deviations of the training split).",
+    ]
+
+
+def _class_metrics(facts: CardFacts) -> list[str]:
+    metrics = facts.metrics
+    keys = ("precision", "recall", "f1", "support")
+    rows = [
+        (_plain(name), *(_number(row.get(key)) for key in keys))
+        for name, row in metrics["per_class"].items()
+    ]
+    ranked = dict.fromkeys((*facts.config.study.values, "val_acc", "val_loss"))
+    chosen = ", ".join(f"{name} {_number(metrics.get(name))}" for name in ranked)
+    return [
+        "## How good it is",
+        "",
+        f"On the test split, which had no part in training or in choosing: accuracy "
+        f"{_number(metrics.get('test_acc'))}, F1 {_number(metrics.get('test_f1'))} (mean over the "
+        "classes).",
+        "",
+        *_table(("class", "precision", "recall", "F1", "images"), rows),
+        "",
+        f"By which it was chosen, on the validation split: {chosen}.",
     ]
 
 
@@ -164,10 +230,9 @@ def _limits(facts: CardFacts) -> list[str]:
     useless = [
         name for name, row in per_target.items() if row.get("r2") is not None and row["r2"] <= 0
     ]
+    is_classifier = bool(facts.plan.get("is_classifier"))
     limits = [
-        "It is for signals recorded like those above: same sensors, same order of channels, same "
-        "rate. It gives a number for any other signal too, without a warning.",
-        "Outside the range of the training's targets its answers are guesses.",
+        *(_CLASS_LIMITS if is_classifier else _TARGET_LIMITS),
         "The metrics come from one random split. Samples that belong together (neighbours in time, "
         "one rig, one person) may stand on both sides of it, and then they flatter.",
         "The validation metric is that of the best of several trials, so it flatters too; the "
@@ -241,5 +306,5 @@ def _shape(sizes: Sequence[int]) -> str:
     return "(" + ", ".join(map(str, sizes)) + ")"
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _counted(number: int, noun: str, plural: str | None = None) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"

@@ -16,7 +16,7 @@ import optuna
 from tunectl.artifacts.study_dir import ProjectTree
 from tunectl.config.schema import Settings
 from tunectl.errors import Problem, UsageError
-from tunectl.objectives.base import Objective, Templated, Unstaffed
+from tunectl.objectives.base import Advising, Objective, Templated, Unstaffed
 from tunectl.objectives.registry import find_objective
 from tunectl.running.corners import corners
 from tunectl.running.events import Observer
@@ -79,6 +79,8 @@ def examine(settings: Settings, project: Path) -> Findings:
     for problem, is_error in _examine_metrics(settings, objective):
         (config if is_error else warnings).append(problem)
     data = objective.problems(settings.run, project)
+    if isinstance(objective, Advising) and not data:
+        warnings += objective.advice(settings.run, project)
     if objective.metrics is None and not data and not config:
         config += _space_of_own_code(settings, objective, project)
     replaced: Sequence[str] = ()
@@ -166,6 +168,8 @@ def furnish(
 def _weights_without_targets(settings: Settings) -> Iterator[Problem]:
     """Yield the loss weights that are searched although there is no such target."""
     count = len(settings.run.target_names)
+    if not count:
+        return  # they have no names, so it takes the data to count them
     for key in settings.search.params_to_tune:
         index = key.removeprefix("training.weight_target_")
         if index.isdecimal() and int(index) >= count:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunectl.config.signal_run import Dataset
-from tunectl.training.data_files import find_files
+from tunectl.config.signal_run import SignalDataset
+from tunectl.training.data_files import find_files, is_there
 
 BLOCK = 2**22
 LONGEST_DIGEST = 36  # of MLflow's
@@ -46,9 +46,9 @@ def describe_dataset(dataset: object, project: Path) -> DatasetFacts | None:
         dataset: The run's `dataset`.
         project: Absolute path of the project folder.
     """
-    if not isinstance(dataset, Dataset):
+    if not isinstance(dataset, SignalDataset):
         return None
-    if dataset.source == "demo" and not (project / "data" / "demo").is_dir():
+    if not is_there(dataset, project):
         return None  # it is made for training, not for telling of it
     files = find_files(dataset, project)
     try:

@@ -128,11 +128,14 @@ def save_model(directory: TrialDir, path: Path) -> None:
     from tunectl.training.packaged import load_packaged
 
     packaged = load_packaged(directory)
+    if packaged.correction is not None:
+        raise TrackingError(
+            f"no model can be made of {directory.path}: "
+            "the correction of the brightness is no part of the network"
+        )
     generator = torch.Generator().manual_seed(0)
-    example = torch.randn((EXAMPLES, *packaged.sample_shape), generator=generator)
-    # Around the training set's mean, so that it looks like what was recorded.
-    columns = packaged.kept.tolist()
-    example[:, columns] = example[:, columns] * packaged.input_scale + packaged.input_mean
+    noise = torch.randn((EXAMPLES, *packaged.sample_shape), generator=generator)
+    example = packaged.like_recorded(noise)
     try:
         with _quietly(), torch.inference_mode():
             _save(packaged, example.numpy(), path)

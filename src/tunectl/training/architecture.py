@@ -6,17 +6,50 @@ It knows no PyTorch, so that data can be checked against a network without impor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Protocol, get_args
 
 Kind = Literal["cnn1d", "cnn2d"]
 ModelType = Literal["auto", "cnn1d", "cnn2d"]
+
+Layout = Literal["signals", "rows", "grey", "channels_last"]
+"""How samples are recorded: (C, …) as the network sees them, (F,), (H, W) or (H, W, C)."""
 
 MIN_LENGTH = 4
 """Shortest signal (positions on the last axis) that the networks are made for."""
 
 _NDIM: dict[Kind, int] = {"cnn1d": 3, "cnn2d": 4}
 _HALVINGS = {True: 4, False: 2}
+
+
+class NetworkPlan(Protocol):
+    """A network's plan: with the same plan, stored weights fit."""
+
+    @property
+    def kind(self) -> str:
+        """Which kind of network it is; it tells the plans apart where they are written down."""
+
+    @property
+    def targets(self) -> int:
+        """Number of outputs."""
+
+    @property
+    def first_width(self) -> int:
+        """Width of the first layer."""
+
+    @property
+    def title(self) -> str:
+        """What it is, for people, without an article."""
+
+    @property
+    def words(self) -> str:
+        """Its shape, for people."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as plain values."""
+
+    def smallest(self) -> NetworkPlan:
+        """Return the plan of a network of the same kind that is as small as can be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +72,29 @@ class Architecture:
     dropout_rate: float
     use_residual: bool
 
+    @property
+    def first_width(self) -> int:
+        """Width of the first layer."""
+        return self.hidden
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+        return "convolutional network"
+
+    @property
+    def words(self) -> str:
+        """Its shape, for people."""
+        body = "residual blocks" if self.use_residual else "a plain stack"
+        return f"{self.kind}, {body}, width {self.hidden}"
+
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain values."""
         return asdict(self)
+
+    def smallest(self) -> Architecture:
+        """Return the plan of a network of the same kind that is as small as can be."""
+        return replace(self, hidden=2)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Architecture:
@@ -50,12 +103,22 @@ class Architecture:
         Raises:
             ValueError: a key is missing or the kind is unknown.
         """
-        missing = [key for key in cls.__dataclass_fields__ if key not in document]
-        if missing:
-            raise ValueError(f"no network can be built without {', '.join(missing)}")
-        if document["kind"] not in get_args(Kind):
-            raise ValueError(f"unknown kind of network {document['kind']!r}")
-        return cls(**{key: document[key] for key in cls.__dataclass_fields__})
+        values = checked_fields(cls, document)
+        if values["kind"] not in get_args(Kind):
+            raise ValueError(f"unknown kind of network {values['kind']!r}")
+        return cls(**values)
+
+
+def checked_fields(plan: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a document has for each field of a plan.
+
+    Raises:
+        ValueError: a field is missing.
+    """
+    missing = [key for key in plan.__dataclass_fields__ if key not in document]
+    if missing:
+        raise ValueError(f"no network can be built without {', '.join(missing)}")
+    return {key: document[key] for key in plan.__dataclass_fields__}
 
 
 def resolve_kind(model_type: ModelType, ndim: int) -> Kind:

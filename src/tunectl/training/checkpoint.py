@@ -101,6 +101,8 @@ def _to_plain(state: TrainingState) -> dict[str, Any]:
         "batch": state.position.batch,
         "losses": state.position.losses,
         "sizes": state.position.sizes,
+        "norms": state.position.norms,
+        "schedule": state.schedule.state_dict() if state.schedule is not None else None,
         "random": {"cpu": states.cpu, "gpu": states.gpu},
         "trained_s": state.trained_s,
     }
@@ -109,6 +111,8 @@ def _to_plain(state: TrainingState) -> dict[str, Any]:
 def _from_plain(plain: Mapping[str, Any], state: TrainingState) -> None:
     state.model.load_state_dict(plain["model"])
     state.optimizer.load_state_dict(plain["optimizer"])
+    if state.schedule is not None:
+        state.schedule.load_state_dict(plain["schedule"])
     state.epoch = plain["epoch"]
     state.histories = plain["histories"]
     state.best = None if plain["best"] is None else BestEpoch(**plain["best"])
@@ -119,6 +123,7 @@ def _from_plain(plain: Mapping[str, Any], state: TrainingState) -> None:
         batch=plain["batch"],
         losses=[loss.to(_device_of(state)) for loss in plain["losses"]],
         sizes=plain["sizes"],
+        norms=[norm.to(_device_of(state)) for norm in plain.get("norms", [])],
         random=RandomStates(**plain["random"]) if under_way else None,
     )
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunectl.config.json_schema import FOLDER
-from tunectl.config.signal_run import Dataset, DataSplit
+from tunectl.config.signal_run import DataSplit, SignalDataset
 from tunectl.errors import DataError, Problem
 from tunectl.training.data_cache import DataCache, Making, Selection
 from tunectl.training.data_files import (
@@ -188,7 +188,7 @@ _cache: OrderedDict[str, Samples] = OrderedDict()
 _cache_lock = threading.Lock()
 
 
-def load_dataset(dataset: Dataset, project: Path) -> Samples:
+def load_dataset(dataset: SignalDataset, project: Path) -> Samples:
     """Read what `dataset` selects, or return what is kept of it if the files have not changed.
 
     Only the kept channels of the used samples are read, block by block, and only the result is
@@ -218,7 +218,7 @@ def load_dataset(dataset: Dataset, project: Path) -> Samples:
         return samples
 
 
-def are_known_sound(dataset: Dataset, project: Path) -> bool:
+def are_known_sound(dataset: SignalDataset, project: Path) -> bool:
     """Whether all values of a selection have been looked at before, which is remembered of large
     data whose files have not changed."""
     selection = _selection(dataset, find_files(dataset, project))
@@ -240,7 +240,7 @@ def downsample(x: Floats, factor: int) -> Floats:
     return np.asarray(grouped.mean(axis=-1, dtype=np.float32))
 
 
-def downsample_problems(dataset: Dataset, opened: OpenDataset) -> list[Problem]:
+def downsample_problems(dataset: SignalDataset, opened: OpenDataset) -> list[Problem]:
     """Return what is wrong with the downsampling, if anything."""
     if opened.x is None or opened.x.shape[-1] >= dataset.downsample_factor:
         return []
@@ -255,7 +255,7 @@ def _data_cache(project: Path) -> DataCache:
     )
 
 
-def _selection(dataset: Dataset, files: Sequence[DataFile]) -> Selection | None:
+def _selection(dataset: SignalDataset, files: Sequence[DataFile]) -> Selection | None:
     """Return what the selection depends on; None if a file cannot be looked at."""
     stamps = _stamps(files)
     if stamps is None:
@@ -278,7 +278,7 @@ def _stamps(files: Sequence[DataFile]) -> list[list[int]] | None:
     return [[stat.st_mtime_ns, stat.st_size, stat.st_ino] for stat in stats]
 
 
-def _read(dataset: Dataset, project: Path, selection: Selection | None) -> Samples:
+def _read(dataset: SignalDataset, project: Path, selection: Selection | None) -> Samples:
     opened = open_dataset(dataset, project)
     problems = [*opened.problems, *downsample_problems(dataset, opened)]
     if problems:

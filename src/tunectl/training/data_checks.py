@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunectl.config.signal_run import N_TARGET_WEIGHTS, TrainingRun
+from tunectl.config.signal_run import N_TARGET_WEIGHTS, RegressionRun, SignalRun
 from tunectl.errors import Problem
 from tunectl.training.architecture import MIN_LENGTH, narrowest_positions, resolve_kind
 from tunectl.training.data import are_known_sound, downsample_problems, split_sizes
@@ -27,7 +27,9 @@ class _Layout:
     targets: int | None
 
 
-def find_problems(run: TrainingRun, project: Path, *, look_at_values: bool = True) -> list[Problem]:
+def find_problems(
+    run: RegressionRun, project: Path, *, look_at_values: bool = True
+) -> list[Problem]:
     """Check a training run against its data.
 
     Args:
@@ -48,17 +50,17 @@ def find_problems(run: TrainingRun, project: Path, *, look_at_values: bool = Tru
         *opened.problems,
         *_target_problems(run, layout),
         *downsample_problems(run.dataset, opened),
-        *_model_problems(run, layout),
+        *(_model_problems(run, layout) if isinstance(run, SignalRun) else []),
         *_split_problems(run, layout),
         *(_value_problems(run, project, opened) if look_at_values else []),
     ]
 
 
-def _value_problems(run: TrainingRun, project: Path, opened: OpenDataset) -> list[Problem]:
+def _value_problems(run: RegressionRun, project: Path, opened: OpenDataset) -> list[Problem]:
     return [] if are_known_sound(run.dataset, project) else find_value_problems(opened)
 
 
-def _layout(run: TrainingRun, opened: OpenDataset) -> _Layout:
+def _layout(run: RegressionRun, opened: OpenDataset) -> _Layout:
     axes = None
     if opened.x is not None:
         *others, length = opened.x.shape[2:]
@@ -71,13 +73,13 @@ def _layout(run: TrainingRun, opened: OpenDataset) -> _Layout:
     )
 
 
-def _target_problems(run: TrainingRun, layout: _Layout) -> list[Problem]:
+def _target_problems(run: RegressionRun, layout: _Layout) -> list[Problem]:
     if layout.targets is None:
         return []
     problems = []
-    names = len(run.dataset.target_names)
-    if names != layout.targets:
-        message = f"{_counted(names, 'name')} for {_counted(layout.targets, 'target')}"
+    names = run.dataset.target_names
+    if names is not None and len(names) != layout.targets:
+        message = f"{_counted(len(names), 'name')} for {_counted(layout.targets, 'target')}"
         problems.append(Problem(key="dataset.target_names", message=message))
     if not run.training.use_weighted_loss:
         return problems
@@ -94,7 +96,7 @@ def _target_problems(run: TrainingRun, layout: _Layout) -> list[Problem]:
     return problems
 
 
-def _model_problems(run: TrainingRun, layout: _Layout) -> list[Problem]:
+def _model_problems(run: SignalRun, layout: _Layout) -> list[Problem]:
     if layout.axes is None:
         return []
     problems = []
@@ -115,7 +117,7 @@ def _model_problems(run: TrainingRun, layout: _Layout) -> list[Problem]:
     return problems
 
 
-def _split_problems(run: TrainingRun, layout: _Layout) -> list[Problem]:
+def _split_problems(run: RegressionRun, layout: _Layout) -> list[Problem]:
     if layout.samples is None:
         return []
     problems = []

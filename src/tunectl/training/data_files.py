@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunectl.config.signal_run import Dataset
+from tunectl.config.signal_run import SignalDataset
 from tunectl.demo.dataset import ensure_dataset
+from tunectl.demo.embedded import ensure_embedded
 from tunectl.errors import Problem
 
 MAGIC = b"\x93NUMPY"
@@ -57,6 +58,7 @@ class OpenDataset:
         channels: The channels that are kept.
         limit: Number of samples that are used.
         problems: What is wrong, without a look at the values.
+        is_table: The file has rows (N, F), which are seen here as signals (N, F, 1).
     """
 
     x_file: DataFile
@@ -66,6 +68,12 @@ class OpenDataset:
     channels: tuple[int, ...]
     limit: int
     problems: tuple[Problem, ...]
+    is_table: bool = False
+
+    @property
+    def recorded(self) -> NDArray[Any] | None:
+        """The signals in the shape that the file has."""
+        return self.x[..., 0] if self.is_table and self.x is not None else self.x
 
     @property
     def selected_bytes(self) -> int:
@@ -76,7 +84,7 @@ class OpenDataset:
         return self.limit * len(self.channels) * per_channel
 
 
-def find_files(dataset: Dataset, project: Path) -> tuple[DataFile, DataFile]:
+def find_files(dataset: SignalDataset, project: Path) -> tuple[DataFile, DataFile]:
     """Return the files of signals and targets; the demonstration data are made if missing.
 
     Args:
@@ -93,12 +101,24 @@ def find_files(dataset: Dataset, project: Path) -> tuple[DataFile, DataFile]:
             for key, shown in given
         )
         return x_file, t_file
-    paths = ensure_dataset(project / "data" / "demo")
+    folder = made_folder(dataset, project)
+    made_by_us = dataset.source == "demo"
+    paths = ensure_dataset(folder) if made_by_us else ensure_embedded(dataset.source, folder)
     x_file, t_file = (DataFile("dataset.source", _relative(path, project), path) for path in paths)
     return x_file, t_file
 
 
-def open_dataset(dataset: Dataset, project: Path) -> OpenDataset:
+def made_folder(dataset: SignalDataset, project: Path) -> Path:
+    """Return where the files of a source are made that is not the user's own."""
+    return project / "data" / dataset.source
+
+
+def is_there(dataset: SignalDataset, project: Path) -> bool:
+    """Whether a look at the data makes no files."""
+    return dataset.source == "npy" or made_folder(dataset, project).is_dir()
+
+
+def open_dataset(dataset: SignalDataset, project: Path) -> OpenDataset:
     """Open both files and check everything that can be seen without reading values.
 
     Args:
@@ -112,8 +132,8 @@ def open_dataset(dataset: Dataset, project: Path) -> OpenDataset:
     problems: list[Problem] = []
     x = map_file(x_file, problems)
     t = map_file(t_file, problems)
-    if x is not None and x.ndim not in (3, 4):
-        wanted = "signals must be (N, C, L) or (N, C, H, W)"
+    if x is not None and x.ndim not in dataset.shapes:
+        wanted = f"signals must be {' or '.join(dataset.shapes.values())}"
         problems.append(x_file.problem(f"{wanted}, but its shape is {x.shape}"))
         x = None
     if t is not None and t.ndim not in (1, 2):
@@ -124,10 +144,13 @@ def open_dataset(dataset: Dataset, project: Path) -> OpenDataset:
     if x is not None and t is not None and len(x) != len(t):
         message = f"has {len(t)} samples, but {x_file.shown} has {len(x)}"
         problems.append(t_file.problem(message))
+    is_table = x is not None and x.ndim == 2
+    if x is not None and is_table:
+        x = x[..., np.newaxis]
     channels = _kept_channels(dataset, x, problems)
     counts = [len(array) for array in (x, t) if array is not None]
     limit = min([*counts, *([dataset.limit_samples] if dataset.limit_samples else [])], default=0)
-    return OpenDataset(x_file, t_file, x, t, channels, limit, tuple(problems))
+    return OpenDataset(x_file, t_file, x, t, channels, limit, tuple(problems), is_table)
 
 
 def map_file(file: DataFile, problems: list[Problem]) -> NDArray[Any] | None:
@@ -291,7 +314,7 @@ def _why_not_usable(array: NDArray[Any]) -> str | None:
 
 
 def _kept_channels(
-    dataset: Dataset, x: NDArray[Any] | None, problems: list[Problem]
+    dataset: SignalDataset, x: NDArray[Any] | None, problems: list[Problem]
 ) -> tuple[int, ...]:
     if x is None:
         return ()

@@ -30,6 +30,20 @@ def constant_mse(true_std: NDArray[np.float64]) -> float:
     return max(1.0, float(np.mean(np.square(true_std))))
 
 
+def check_gradients(epoch: int, norm: float) -> None:
+    """Make sure that the gradients of an epoch were good to step along.
+
+    Args:
+        epoch: 1-based.
+        norm: The largest norm of the gradients of its steps, before they were clipped.
+
+    Raises:
+        DivergedError: it is no finite number.
+    """
+    if not math.isfinite(norm):
+        raise DivergedError(f"the gradients exploded in epoch {epoch}, norm {norm}: {DIVERGED}")
+
+
 def check_epoch(
     epoch: int, values: Mapping[str, float], *, metric: str, explosion: float, constant: float
 ) -> None:

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from tunectl.config.signal_run import Training
+from tunectl.config.network_run import NetworkTraining
 from tunectl.errors import ObjectiveError
-from tunectl.training.architecture import Architecture
+from tunectl.training.architecture import NetworkPlan
 from tunectl.training.data import Indices, Split
 from tunectl.training.device import (
     RandomStates,
@@ -31,11 +31,13 @@ from tunectl.training.device import (
     restore_random,
     seed_everything,
 )
-from tunectl.training.divergence import check_epoch, constant_mse
-from tunectl.training.metrics import ranking_metrics
-from tunectl.training.models import FlowNet, build_from
+from tunectl.training.divergence import check_gradients
+from tunectl.training.measures import Measure, RegressionMeasure
+from tunectl.training.models import build_from
 from tunectl.training.optimizers import SGD, Adam, AdamW
-from tunectl.training.tensors import SampleTensors, epoch_batches, split_batch
+from tunectl.training.schedules import Schedule, make_schedule
+from tunectl.training.stopping import Ending, StopRules, ending_of, overfits_from
+from tunectl.training.tensors import SampleTensors, TrainingData, epoch_batches, split_batch
 
 Precision = Literal["fp32", "bf16"]
 StateDict = dict[str, Tensor]
@@ -61,6 +63,8 @@ class FitPlan:
             evaluation takes no more samples at a time than there are in a part.
         explosion: The training has exploded when `val_mse` is more than so many times that of
             always answering the mean.
+        clip_norm: Gradients of a step that have a larger norm are scaled down to it.
+        stop: When the training ends before its last epoch.
     """
 
     epochs: int
@@ -71,6 +75,8 @@ class FitPlan:
     precision: Precision = "fp32"
     batch_parts: int = 1
     explosion: float = math.inf
+    clip_norm: float | None = None
+    stop: StopRules = field(default_factory=StopRules)
 
     @property
     def part_size(self) -> int:
@@ -122,12 +128,14 @@ class EpochPosition:
         batch: Batches done.
         losses: Their losses, on the device.
         sizes: Their numbers of samples.
+        norms: Norms of their gradients, on the device; empty where these are not clipped.
         random: Random states to go on with; None where the epoch goes on in this process.
     """
 
     batch: int = 0
     losses: list[Tensor] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
+    norms: list[Tensor] = field(default_factory=list)
     random: RandomStates | None = None
 
 
@@ -138,15 +146,18 @@ class TrainingState:
     Args:
         model: The network, on its device.
         optimizer: Of its parameters.
+        schedule: Of the learning rate; None where it stays as it is.
         epoch: Epochs done.
-        histories: `train_loss`, `learning_rate` and each ranking metric, one value per epoch.
+        histories: `train_loss`, `learning_rate`, each ranking metric and, where gradients are
+            clipped, the largest `gradient_norm` before that: one value per epoch.
         best: The best epoch so far.
         position: Where the next epoch has come to.
         trained_s: Seconds that the training has taken.
     """
 
-    model: FlowNet
+    model: nn.Module
     optimizer: Optimizer
+    schedule: Schedule | None = None
     epoch: int = 0
     histories: dict[str, list[float]] = field(default_factory=dict)
     best: BestEpoch | None = None
@@ -162,28 +173,41 @@ class FitResult:
         best: The best epoch and its weights.
         epochs: Epochs trained.
         histories: As in `TrainingState`.
+        ended_by: Why it ended before its last epoch; None where it did not.
+        overfits_from: The first epoch at which it was seen to overfit, if any.
     """
 
     best: BestEpoch
     epochs: int
     histories: Mapping[str, list[float]]
+    ended_by: Ending | None = None
+    overfits_from: int | None = None
 
 
-def start_training(architecture: Architecture, training: Training, device: str) -> TrainingState:
+def start_training(
+    architecture: NetworkPlan,
+    training: NetworkTraining,
+    device: str,
+    *,
+    steps_per_epoch: int | None = None,
+) -> TrainingState:
     """Build a network with weights drawn from the training's seed, and its optimiser.
 
     Args:
         architecture: The network's plan.
-        training: Seed, optimiser, learning rate and weight decay.
+        training: Seed, optimiser, learning rate with its schedule, and weight decay.
         device: Where the network is to be.
+        steps_per_epoch: Batches of an epoch; None leaves the learning rate as it is.
     """
     seed_everything(training.seed)
     # Drawn on the CPU and then moved, so that every device starts from the same weights.
     model = build_from(architecture).to(device)
-    return TrainingState(model=model, optimizer=make_optimizer(model, training))
+    optimizer = make_optimizer(model, training)
+    schedule = make_schedule(optimizer, training, steps_per_epoch) if steps_per_epoch else None
+    return TrainingState(model=model, optimizer=optimizer, schedule=schedule)
 
 
-def make_optimizer(model: nn.Module, training: Training) -> Optimizer:
+def make_optimizer(model: nn.Module, training: NetworkTraining) -> Optimizer:
     """Make the optimiser, in its fused form where PyTorch has one for the device.
 
     `adam` and `sgd` (momentum 0.9) add the weight decay to the gradient as an L2 penalty; `adamw`
@@ -200,12 +224,13 @@ def make_optimizer(model: nn.Module, training: Training) -> Optimizer:
 
 def fit(
     state: TrainingState,
-    data: SampleTensors,
+    data: TrainingData,
     split: Split,
     plan: FitPlan,
     loss: nn.Module,
     on_epoch: Callable[[EpochRecord], None],
     on_batch: Callable[[], None] = lambda: None,
+    measure: Measure | None = None,
 ) -> FitResult:
     """Train from where the state is to the plan's last epoch.
 
@@ -218,6 +243,7 @@ def fit(
         on_epoch: Told of every epoch when it is in the state; may raise to stop the training.
         on_batch: Called after every batch, and between those of the validation; may raise too. The
             state can then be gone on from.
+        measure: Of the validation split; errors on standardised targets where nothing is said.
 
     Raises:
         DivergedError: loss or metrics are not finite numbers, or have exploded.
@@ -225,37 +251,45 @@ def fit(
     """
     loss = loss.to(data.device)
     train = data.index(split.train)
-    true_std = data.standard_targets(split.valid)
-    constant = constant_mse(true_std)
+    judge = measure or _regression(data, split, plan)
     start = time.perf_counter() - state.trained_s
 
     def after_batch() -> None:
         state.trained_s = time.perf_counter() - start
         on_batch()
 
-    while state.epoch < plan.epochs:
+    while state.epoch < plan.epochs and _ending(state, plan, judge) is None:
         epoch = state.epoch + 1
         train_loss = _train_epoch(state, data, train, plan, loss, epoch, after_batch)
         outputs = evaluate(state.model, data, split.valid, plan, after_batch)
+        norm = _largest_norm(state.position, epoch)
         state.position = EpochPosition()
-        metrics = ranking_metrics(data.to_standard(outputs), true_std)
+        metrics = judge.metrics(outputs)
         record = EpochRecord(epoch=epoch, train_loss=train_loss, metrics=metrics)
-        _take_down(state, record)
-        values = {"train_loss": train_loss, **metrics}
-        check_epoch(epoch, values, metric=plan.metric, explosion=plan.explosion, constant=constant)
+        _take_down(state, record, norm)
+        judge.check(epoch, {"train_loss": train_loss, **metrics})
         _keep_if_best(state, record, plan)
+        if state.schedule is not None:
+            state.schedule.after_epoch(epoch, metrics[judge.error])
         on_epoch(record)
     if state.best is None:
         raise ObjectiveError("no epoch was trained")
-    return FitResult(best=state.best, epochs=state.epoch, histories=state.histories)
+    return FitResult(
+        best=state.best,
+        epochs=state.epoch,
+        histories=state.histories,
+        ended_by=_ending(state, plan, judge) if state.epoch < plan.epochs else None,
+        overfits_from=overfits_from(state.histories, judge.error),
+    )
 
 
 def train_step(
     state: TrainingState,
-    data: SampleTensors,
+    data: TrainingData,
     parts: Sequence[Tensor],
     loss: nn.Module,
     precision: Precision,
+    clip_norm: float | None = None,
 ) -> Tensor:
     """Take one step of the optimiser; the gradients stay until the next one.
 
@@ -268,6 +302,7 @@ def train_step(
         parts: Those of the batch, in one part or in several to save memory.
         loss: What is minimised, on the data's device: a mean over the samples.
         precision: As in `FitPlan`.
+        clip_norm: As in `FitPlan`; with one, the norm of the gradients is noted in the state.
 
     Returns:
         The batch's loss, a number that is still on the device.
@@ -277,19 +312,22 @@ def train_step(
     losses = []
     for index in parts:
         with _autocast(data.device, precision):
-            outputs = state.model(data.inputs(index))
+            outputs = state.model(data.training_inputs(index))
         part_loss = loss(outputs.float(), data.targets(index))
         if len(parts) > 1:
             part_loss = part_loss * (len(index) / samples)
         part_loss.backward()
         losses.append(part_loss.detach())
+    if clip_norm is not None:
+        norm = nn.utils.clip_grad_norm_(state.model.parameters(), clip_norm)
+        state.position.norms.append(norm)
     state.optimizer.step()
     return cast(Tensor, losses[0] if len(losses) == 1 else torch.stack(losses).sum())
 
 
 def evaluate(
     model: nn.Module,
-    data: SampleTensors,
+    data: TrainingData,
     rows: Indices,
     plan: FitPlan,
     on_batch: Callable[[], None] = lambda: None,
@@ -308,7 +346,7 @@ def evaluate(
 
 def predict(
     model: nn.Module,
-    data: SampleTensors,
+    data: TrainingData,
     rows: Indices,
     *,
     batch_size: int = 1,
@@ -342,7 +380,7 @@ def predict(
 
 def _train_epoch(
     state: TrainingState,
-    data: SampleTensors,
+    data: TrainingData,
     train: Tensor,
     plan: FitPlan,
     loss: nn.Module,
@@ -361,9 +399,11 @@ def _train_epoch(
     for index in itertools.islice(batches, position.batch, None):
         # Reading a number waits for the device, so losses stay there until the epoch is over.
         parts = plan.split(index)
-        position.losses.append(train_step(state, data, parts, loss, plan.precision))
+        position.losses.append(train_step(state, data, parts, loss, plan.precision, plan.clip_norm))
         position.sizes.append(len(index))
         position.batch += 1
+        if state.schedule is not None:
+            state.schedule.after_batch()
         after_batch()
     # Apple's GPUs have no double precision: first to the CPU, then widened.
     per_batch = torch.stack(position.losses).cpu().double()
@@ -371,10 +411,36 @@ def _train_epoch(
     return float(per_batch @ sizes) / float(sizes.sum())
 
 
-def _take_down(state: TrainingState, record: EpochRecord) -> None:
+def _regression(data: TrainingData, split: Split, plan: FitPlan) -> Measure:
+    samples = cast(SampleTensors, data)
+    return RegressionMeasure(samples, split.valid, metric=plan.metric, explosion=plan.explosion)
+
+
+def _ending(state: TrainingState, plan: FitPlan, judge: Measure) -> Ending | None:
+    return ending_of(
+        plan.stop,
+        state.histories,
+        metric=plan.metric,
+        direction=plan.direction,
+        error=judge.error,
+    )
+
+
+def _largest_norm(position: EpochPosition, epoch: int) -> float | None:
+    """Return the largest norm of an epoch's gradients, None where they are not clipped."""
+    if not position.norms:
+        return None
+    norm = float(torch.stack(position.norms).max())
+    check_gradients(epoch, norm)
+    return norm
+
+
+def _take_down(state: TrainingState, record: EpochRecord, norm: float | None) -> None:
     state.epoch = record.epoch
     learning_rate = float(state.optimizer.param_groups[0]["lr"])
     values = {"train_loss": record.train_loss, **record.metrics, "learning_rate": learning_rate}
+    if norm is not None:
+        values["gradient_norm"] = norm
     for name, value in values.items():
         state.histories.setdefault(name, []).append(value)
 
@@ -400,7 +466,7 @@ def _autocast(device: torch.device, precision: Precision) -> AbstractContextMana
     return nullcontext()
 
 
-def _optimizer(model: nn.Module, training: Training, fused: bool | None) -> Optimizer:
+def _optimizer(model: nn.Module, training: NetworkTraining, fused: bool | None) -> Optimizer:
     parameters = model.parameters()
     rate, decay = training.learning_rate, training.weight_decay
     if training.optimizer == "adam":

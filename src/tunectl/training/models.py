@@ -12,7 +12,10 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tunectl.training.architecture import MIN_LENGTH, Architecture, Kind, resolve_kind
+from tunectl.training.architecture import MIN_LENGTH, Architecture, Kind, NetworkPlan, resolve_kind
+from tunectl.training.image_networks import ImageNet
+from tunectl.training.mlp import Mlp
+from tunectl.training.plans import ImagePlan, MlpPlan
 
 __all__ = ["MIN_LENGTH", "FlowNet", "build_model", "resolve_kind"]
 
@@ -127,16 +130,26 @@ def build_model(
     return _plain(layers, channels, targets, hidden, dropout_rate)
 
 
-def build_from(architecture: Architecture) -> FlowNet:
-    """Build the network of a plan, with fresh weights."""
-    return build_model(
-        architecture.kind,
-        architecture.channels,
-        architecture.targets,
-        architecture.hidden,
-        architecture.dropout_rate,
-        architecture.use_residual,
-    )
+def build_from(plan: NetworkPlan) -> nn.Module:
+    """Build the network of a plan, with fresh weights.
+
+    Raises:
+        ValueError: there is no such kind of network.
+    """
+    if isinstance(plan, Architecture):
+        return build_model(
+            plan.kind,
+            plan.channels,
+            plan.targets,
+            plan.hidden,
+            plan.dropout_rate,
+            plan.use_residual,
+        )
+    if isinstance(plan, MlpPlan):
+        return Mlp(plan)
+    if isinstance(plan, ImagePlan):
+        return ImageNet(plan)
+    raise ValueError(f"unknown kind of network {plan.kind!r}")
 
 
 def _residual(layers: _Layers, channels: int, targets: int, h: int, dropout: float) -> FlowNet:

@@ -66,10 +66,8 @@ def to_onnx(network: PackagedNet, sample_shape: Sequence[int]) -> bytes:
 def _plausible_signals(network: PackagedNet, sample_shape: Sequence[int]) -> Tensor:
     """Return a few samples of noise that is distributed as the training's signals were."""
     generator = torch.Generator().manual_seed(0)
-    signals = torch.randn((CHECKED_SAMPLES, *sample_shape), generator=generator)
-    signals[:, network.kept] *= network.input_scale
-    signals[:, network.kept] += network.input_mean
-    return signals
+    noise = torch.randn((CHECKED_SAMPLES, *sample_shape), generator=generator)
+    return network.like_recorded(noise)
 
 
 def _without_traces(model: Any) -> bytes:

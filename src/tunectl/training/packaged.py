@@ -20,9 +20,11 @@ from torch import Tensor, nn
 from tunectl.artifacts.bundle import PLAN, SCALING, WEIGHTS, read_bundle
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.errors import ArtifactError
-from tunectl.training.architecture import Architecture
+from tunectl.training.architecture import Layout, NetworkPlan
+from tunectl.training.brightness import correct
 from tunectl.training.data import Scaler
-from tunectl.training.models import FlowNet, build_from
+from tunectl.training.models import build_from
+from tunectl.training.plans import plan_from_json
 
 DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, pickle.UnpicklingError)
 """What reading a damaged or missing file raises."""
@@ -40,6 +42,9 @@ class PackagedNet(nn.Module):
         targets: Mean and scale of each target; None for a network fitted to own units.
         target_names: One per target.
         dropped: How many of the recorded channels it leaves out.
+        layout: How samples are recorded.
+        is_classifier: The outputs are scores of classes, of which it gives the probabilities.
+        correction: Brightness correction of images, None for none; see `brightness.correct`.
     """
 
     kept: Tensor
@@ -50,7 +55,7 @@ class PackagedNet(nn.Module):
 
     def __init__(
         self,
-        network: FlowNet,
+        network: nn.Module,
         *,
         kept: Sequence[int],
         factor: int,
@@ -59,6 +64,9 @@ class PackagedNet(nn.Module):
         targets: Scaler | None,
         target_names: Sequence[str],
         dropped: int,
+        layout: Layout = "signals",
+        is_classifier: bool = False,
+        correction: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -66,6 +74,9 @@ class PackagedNet(nn.Module):
         self.input_shape = tuple(input_shape)
         self.target_names = tuple(target_names)
         self.channels = len(kept) + dropped
+        self.layout = layout
+        self.is_classifier = is_classifier
+        self.correction = correction
         count = len(self.target_names)
         columns = (1, -1, *(1 for _ in self.input_shape[1:]))
         self.register_buffer("kept", torch.tensor(list(kept)))
@@ -76,17 +87,35 @@ class PackagedNet(nn.Module):
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """Shape of one sample as recorded, all channels: (C, L) or (C, H, W).
+        """Shape of one sample as recorded, all channels, in the order of axes of the layout.
 
         The last axis may be longer by less than `factor` values, which are not looked at.
         """
+        if self.layout == "rows":
+            return (self.channels,)
         *axes, length = self.input_shape[1:]
+        if self.layout == "grey":
+            return (*axes, length)
+        if self.layout == "channels_last":
+            return (*axes, length, self.channels)
         return (self.channels, *axes, length * self.factor)
 
     @property
     def looked_at(self) -> tuple[int, ...]:
-        """The recorded channels that the network looks at."""
-        return tuple(self.kept.tolist())
+        """The recorded channels that the network looks at; empty for all."""
+        has_channels = self.layout in ("signals", "rows")
+        return tuple(self.kept.tolist()) if has_channels else ()
+
+    def like_recorded(self, noise: Tensor) -> Tensor:
+        """Return standard normal noise (N, …) distributed as the training's signals were.
+
+        Args:
+            noise: Of the recorded shape; changed in place.
+        """
+        samples = self._arranged(noise)
+        samples[:, self.kept] *= self.input_scale
+        samples[:, self.kept] += self.input_mean
+        return noise
 
     def predict(self, signals: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return targets (N, T) in their own units; see `forward`, of which it is the NumPy form.
@@ -94,6 +123,11 @@ class PackagedNet(nn.Module):
         Args:
             signals: As recorded, (N, C, L) or (N, C, H, W), all channels.
         """
+        if self.correction is not None:
+            arranged = self._arranged(torch.from_numpy(signals)).numpy()
+            corrected = torch.from_numpy(correct(arranged, dict(self.correction)))
+            with torch.inference_mode():
+                return self._answers(corrected.to(self.kept.device)).cpu().numpy()
         with torch.inference_mode():
             return np.asarray(self(torch.from_numpy(signals).to(self.kept.device)).cpu().numpy())
 
@@ -103,6 +137,18 @@ class PackagedNet(nn.Module):
         Args:
             x: Signals as recorded, 32-bit floats (N, C, L) or (N, C, H, W), all channels.
         """
+        return self._answers(self._arranged(x))
+
+    def _arranged(self, x: Tensor) -> Tensor:
+        """Return a view of samples as recorded in which the channels are axis 1."""
+        if self.layout == "rows":
+            return x.unsqueeze(-1)
+        if self.layout == "grey":
+            return x.unsqueeze(1)
+        return x.permute(0, 3, 1, 2) if self.layout == "channels_last" else x
+
+    def _answers(self, x: Tensor) -> Tensor:
+        """Return targets or probabilities of samples (N, C, …)."""
         if len(self.kept) < self.channels:
             x = x.index_select(1, self.kept)
         if self.factor > 1:
@@ -110,6 +156,8 @@ class PackagedNet(nn.Module):
             grouped = x.narrow(-1, 0, length * self.factor)
             x = grouped.reshape(*x.shape[:-1], length, self.factor).mean(dim=-1)
         outputs = self.network((x - self.input_mean) / self.input_scale)
+        if self.is_classifier:
+            return cast(Tensor, outputs.softmax(dim=1))
         return cast(Tensor, outputs * self.target_scale + self.target_mean)
 
 
@@ -176,13 +224,13 @@ def package(
         KeyError, TypeError, ValueError: something is missing or of a wrong kind.
         RuntimeError: the weights are not those of this plan.
     """
-    architecture = Architecture.from_json(plan)
-    network = build_from(architecture)
+    own = plan_from_json(plan)
+    network = build_from(own)
     network.load_state_dict(weights)
     dropped = sorted(set(plan["drop_channels"]))
-    there = range(architecture.channels + len(dropped))
+    there = range(int(plan["input_shape"][0]) + len(dropped))
     inputs, targets = Scaler.from_json(scaling["inputs"]), Scaler.from_json(scaling["targets"])
-    _check_sizes(architecture, plan, inputs, targets)
+    _check_sizes(own, plan, inputs, targets)
     packaged = PackagedNet(
         network,
         kept=[channel for channel in there if channel not in dropped],
@@ -192,15 +240,19 @@ def package(
         targets=targets if scaling["normalize_targets"] else None,
         target_names=plan["target_names"],
         dropped=len(dropped),
+        layout=plan.get("layout", "signals"),
+        is_classifier=bool(plan.get("is_classifier", False)),
+        correction=plan.get("correction"),
     )
     return packaged.eval()
 
 
 def _check_sizes(
-    architecture: Architecture, plan: Mapping[str, Any], inputs: Scaler, targets: Scaler
+    own: NetworkPlan, plan: Mapping[str, Any], inputs: Scaler, targets: Scaler
 ) -> None:
-    channels = {architecture.channels, plan["input_shape"][0], len(inputs.mean), len(inputs.scale)}
-    outputs = {architecture.targets, len(plan["target_names"]), len(targets.mean)}
+    seen = plan.get("channels", plan["input_shape"][0])
+    channels = {seen, plan["input_shape"][0], len(inputs.mean), len(inputs.scale)}
+    outputs = {own.targets, len(plan["target_names"]), len(targets.mean)}
     if len(channels) > 1 or len(outputs | {len(targets.scale)}) > 1:
         raise ValueError("plan and scaling are not of one network")
     if math.prod(plan["input_shape"]) < 1 or plan["downsample_factor"] < 1:

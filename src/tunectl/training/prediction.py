@@ -30,7 +30,7 @@ class SignalNetwork(Protocol):
 
     @property
     def looked_at(self) -> tuple[int, ...]:
-        """The recorded channels that it looks at."""
+        """The recorded channels (axis 1) that it looks at; empty for all."""
 
     @property
     def target_names(self) -> Sequence[str]:
@@ -105,7 +105,8 @@ def predict_signals(network: SignalNetwork, signals: NDArray[Any], shown: str) -
         # A copy of its own: a mapped file can neither be written nor trusted to stay as it is.
         with np.errstate(over="ignore", invalid="ignore"):
             batch = np.array(signals[start : start + size], dtype=np.float32, order="C")
-        _refuse_non_finite(batch[:, list(kept)], start, kept, shown)
+        looked_at = batch[:, list(kept)] if kept else batch
+        _refuse_non_finite(looked_at, start, kept, shown)
         targets = network.predict(batch)
         if not np.isfinite(targets).all():
             sample = start + int(np.argmin(np.isfinite(targets).all(axis=1)))

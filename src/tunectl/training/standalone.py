@@ -3,7 +3,9 @@
 python predict.py X.npy             prints a table of predictions as CSV
 python predict.py X.npy Y.npy       writes them as an array (N, T); Y.csv writes the table
 
-X.npy holds signals as they were recorded, (N, C, L) or (N, C, H, W), all channels. In Python:
+X.npy holds what the network was trained on, as it was recorded: signals (N, C, L) or (N, C, H, W),
+all channels, a table (N, F), or images. Of images the probability of each class is predicted. In
+Python:
 
     from predict import Network
     y = Network("path/of/this/folder").predict(x)
@@ -12,6 +14,7 @@ X.npy holds signals as they were recorded, (N, C, L) or (N, C, H, W), all channe
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import os
 import sys
@@ -24,6 +27,7 @@ from torch.nn import functional as F  # noqa: N812 - everyone calls it so
 
 BATCH_VALUES = 2**20
 EPSILON = 1e-5
+RESNET_LAYERS = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
 
 
 class Network:
@@ -46,12 +50,20 @@ class Network:
         self.target_mean = torch.tensor(scaling["targets"]["mean"]) if restored else 0.0
         self.target_scale = torch.tensor(scaling["targets"]["scale"]) if restored else 1.0
         dropped = set(self.plan["drop_channels"])
-        there = self.plan["channels"] + len(dropped)
+        there = self.plan["input_shape"][0] + len(dropped)
         self.kept = [channel for channel in range(there) if channel not in dropped]
         self.factor = self.plan["downsample_factor"]
         self.target_names = self.plan["target_names"]
+        self.classes = len(self.target_names)
+        self.layout = self.plan.get("layout", "signals")
+        self.correction = self.plan.get("correction")
         *others, length = self.plan["input_shape"][1:]
         self.sample_shape = (there, *others, length * self.factor)
+        self.sample_shape = {
+            "rows": (there,),
+            "grey": (*others, length),
+            "channels_last": (*others, length, there),
+        }.get(self.layout, self.sample_shape)
         is_1d = self.plan["kind"] == "cnn1d"
         self.convolution = F.conv1d if is_1d else F.conv2d
         self.pool = F.max_pool1d if is_1d else F.max_pool2d
@@ -67,9 +79,13 @@ class Network:
         size = max(1, min(256, BATCH_VALUES // int(np.prod(x.shape[1:]))))
         parts = []
         for start in range(0, len(x), size):
-            batch = np.array(x[start : start + size][:, self.kept], dtype=np.float32)
+            batch = self._arranged(np.array(x[start : start + size], dtype=np.float32))
+            batch = np.ascontiguousarray(batch[:, self.kept])
             if not np.isfinite(batch).all():
                 raise ValueError(f"NaN or infinities in samples {start} to {start + len(batch)}")
+            if self.correction:
+                # It is beside this file where a network needs it.
+                batch = importlib.import_module("brightness").correct(batch, self.correction)
             with torch.inference_mode():
                 parts.append(self._outputs(torch.from_numpy(batch)).numpy())
         return np.concatenate(parts)
@@ -84,14 +100,78 @@ class Network:
         if x.dtype.kind not in "iuf":
             raise ValueError(f"signals must be integers or floats, not {x.dtype}")
 
+    def _arranged(self, x: np.ndarray) -> np.ndarray:
+        if self.layout == "rows":
+            return x[..., None]
+        if self.layout == "grey":
+            return x[:, None]
+        return np.moveaxis(x, 3, 1) if self.layout == "channels_last" else x
+
     def _outputs(self, x: torch.Tensor) -> torch.Tensor:
         if self.factor > 1:
             length = x.shape[-1] // self.factor
             grouped = x[..., : length * self.factor].reshape(*x.shape[:-1], length, self.factor)
             x = grouped.mean(dim=-1)
         x = (x - self.mean) / self.scale
-        y = self._residual(x) if self.plan["use_residual"] else self._plain(x)
+        if self.plan.get("is_classifier"):
+            return self._patches(x).softmax(dim=1)
+        if self.plan["kind"] == "mlp":
+            y = self._perceptron(x)
+        else:
+            y = self._residual(x) if self.plan["use_residual"] else self._plain(x)
         return y * self.target_scale + self.target_mean
+
+    def _perceptron(self, x: torch.Tensor) -> torch.Tensor:
+        name = self.plan["activation"]
+        activation = torch.tanh if name == "tanh" else getattr(F, name)
+        x = x.flatten(1)
+        for number in range(self.plan["layers"]):
+            x = activation(self._linear(x, f"hidden.{number}"))
+        return self._linear(x, "output")
+
+    def _patches(self, x: torch.Tensor) -> torch.Tensor:
+        size = self.plan["patch_size"]
+        if not size:
+            return self._scores(x)
+        n, channels, down, across = *x.shape[:2], x.shape[2] // size, x.shape[3] // size
+        x = x[:, :, : down * size, : across * size]
+        x = x.reshape(n, channels, down, size, across, size).permute(0, 2, 4, 1, 3, 5)
+        return (
+            self._scores(x.reshape(-1, channels, size, size)).reshape(n, -1, self.classes).mean(1)
+        )
+
+    def _scores(self, x: torch.Tensor) -> torch.Tensor:
+        if self.plan["kind"] == "small_cnn":
+            for number in range(3):
+                for layer in (0, 3):
+                    name = f"blocks.{number}.body"
+                    y = self._convolve(x, f"{name}.{layer}", 1)
+                    x = F.relu(self._norm(y, f"{name}.{layer + 1}"))
+                x = F.max_pool2d(x, 2, ceil_mode=True)
+        else:
+            x = self._stages(x)
+        return self._linear(x.flatten(2).mean(dim=2), "output")
+
+    def _stages(self, x: torch.Tensor) -> torch.Tensor:
+        large = self.plan["stem"] == "large"
+        x = F.relu(self._norm(self._convolve(x, "blocks.0.0", 2 if large else 1), "blocks.0.1"))
+        x = F.max_pool2d(x, 3, 2, 1) if large else x
+        convolutions = (0, 3) if self.plan["kind"] == "resnet18" else (0, 3, 6)
+        halving = 0 if self.plan["kind"] == "resnet18" else 3
+        number = 1
+        for stage, layers in enumerate(RESNET_LAYERS[self.plan["kind"]]):
+            for layer in range(layers):
+                name, stride, y = f"blocks.{number}", 2 if stage and not layer else 1, x
+                for at in convolutions:
+                    y = self._convolve(y, f"{name}.body.{at}", stride if at == halving else 1)
+                    y = self._norm(y, f"{name}.body.{at + 1}")
+                    y = y if at == convolutions[-1] else F.relu(y)
+                if f"{name}.shortcut.0.weight" in self.weights:
+                    x = self._convolve(x, f"{name}.shortcut.0", stride)
+                    x = self._norm(x, f"{name}.shortcut.1")
+                x = F.relu(y + x)
+                number += 1
+        return x
 
     def _plain(self, x: torch.Tensor) -> torch.Tensor:
         x = F.relu(self._norm(self._convolve(x, "features.0", 2), "features.1"))

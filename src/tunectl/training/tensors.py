@@ -7,7 +7,7 @@ data set's. It knows neither networks nor optimisers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,38 @@ SHARE_OF_FREE_MEMORY = 0.5
 SMALL_BYTES = 64 * 2**20
 """Signals of this size may be in memory twice."""
 _SHUFFLING = 1
+
+
+class TrainingData(Protocol):
+    """Samples as a training needs them, on the device, by index."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample as the network sees it."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the samples."""
+
+    def index(self, rows: Indices) -> Tensor:
+        """Return rows as an index for the methods below."""
+
+    def inputs(self, index: Tensor) -> Tensor:
+        """Return inputs (B, …) of the network."""
+
+    def training_inputs(self, index: Tensor) -> Tensor:
+        """Return inputs for a training step, where they may differ from epoch to epoch.
+
+        What is random about them is drawn from PyTorch's global generator of the CPU, whose state
+        the training restores: one that is taken up again sees the same.
+        """
+
+    def targets(self, index: Tensor) -> Tensor:
+        """Return what the loss compares the network's outputs with."""
 
 
 class SampleTensors:
@@ -40,7 +72,7 @@ class SampleTensors:
     def __init__(
         self, samples: Samples, split: Split, *, normalize_targets: bool, device: str
     ) -> None:
-        self.device = torch.device(device)
+        self._device = torch.device(device)
         self.input_scaler, self.target_scaler = samples.scalers(split.train)
         self.normalize_targets = normalize_targets
         self._t = samples.t
@@ -54,6 +86,11 @@ class SampleTensors:
         self._is_standard = is_own or self._x.nbytes <= SMALL_BYTES
         if self._is_standard:
             self._x = self._standardise(self._x if is_own else self._x.clone())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self._device
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -76,6 +113,10 @@ class SampleTensors:
             pinned = x.pin_memory() if self.device.type == "cuda" else x
             x = pinned.to(self.device, non_blocking=self.device.type == "cuda")
         return x if self._is_standard else self._standardise(x)
+
+    def training_inputs(self, index: Tensor) -> Tensor:
+        """Return the same; signals are trained on as they are."""
+        return self.inputs(index)
 
     def targets(self, index: Tensor) -> Tensor:
         """Return targets (B, T) in the units that the network is fitted to, on the device."""

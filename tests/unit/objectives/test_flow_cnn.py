@@ -26,7 +26,7 @@ from tunectl.errors import (
     MemoryExhaustedError,
     StorageError,
 )
-from tunectl.objectives import figures, flow_cnn_trial
+from tunectl.objectives import figures, network_trial
 from tunectl.objectives.base import (
     Objective,
     Outcome,
@@ -381,7 +381,7 @@ def test_no_checkpoint_is_written_before_what_was_reported_is(project: Path) -> 
 def test_a_long_epoch_is_saved_on_its_way_and_gone_on_with_in_its_middle(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flow_cnn_trial, "LONG_EPOCH_S", 0.0)
+    monkeypatch.setattr(network_trial, "LONG_EPOCH_S", 0.0)
     killed = _context(project)
     killed.stop_at_check, killed.stop_with = 5, KeyboardInterrupt  # as if there was no warning
 

@@ -12,7 +12,7 @@ import torch
 from tunectl.config.schema import Runtime
 from tunectl.config.signal_run import TrainingRun
 from tunectl.errors import DataError, ObjectiveError
-from tunectl.objectives import flow_cnn_rehearsal
+from tunectl.objectives import network_rehearsal, signal_setup
 from tunectl.objectives.base import Rehearsable, Rehearsal
 from tunectl.objectives.flow_cnn import FlowCnn
 from tunectl.training.architecture import Architecture
@@ -117,7 +117,7 @@ def test_gradients_that_are_not_finite_are_seen(
         def forward(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
             return (outputs - targets).sum() * float("inf")
 
-    monkeypatch.setattr(flow_cnn_rehearsal, "make_loss", lambda *_: Broken())
+    monkeypatch.setattr(signal_setup, "make_loss", lambda *_: Broken())
 
     result = rehearsed(project)
 
@@ -131,7 +131,7 @@ def test_running_out_of_memory_says_what_needs_less(
     def fail(*_: Any, **__: Any) -> None:
         raise torch.OutOfMemoryError("no memory")
 
-    monkeypatch.setattr(flow_cnn_rehearsal, "train_step", fail)
+    monkeypatch.setattr(network_rehearsal, "train_step", fail)
 
     with pytest.raises(ObjectiveError, match=r"a smaller training\.batch_size"):
         rehearsed(project)

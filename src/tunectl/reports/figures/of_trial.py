@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tunectl.objectives import figures
-from tunectl.objectives.flow_cnn_summary import unit_of
+from tunectl.objectives.signal_summary import unit_of
 from tunectl.reports.figures.case import FigureCase
 from tunectl.reports.figures.look import (
     BLUE,
@@ -80,8 +80,8 @@ def show_curves(case: FigureCase) -> Interactive:
     )  # fmt: skip
     for row, (key, label, colour) in enumerate(rows, start=1):
         values = np.asarray(record.curves.get(key, ()), dtype=float)
-        is_r2 = key == "val_r2"
-        log_label, log_values = (f"1 − {label}", 1 - values) if is_r2 else (label, values)
+        is_share = key in figures.SHARES
+        log_label, log_values = (f"1 − {label}", 1 - values) if is_share else (label, values)
         for column, name, shown in ((1, label, values), (2, log_label, log_values)):
             where = {"row": row, "col": column}
             y = [float(value) if np.isfinite(value) else None for value in shown]

@@ -9,7 +9,7 @@ from typing import Any
 
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import Settings
-from tunectl.objectives.flow_cnn_summary import unit_of
+from tunectl.objectives.signal_summary import unit_of
 from tunectl.reports.summary import StudySummary, TrialSummary, read_trial_files
 from tunectl.search.space import SearchSpace, describe
 

@@ -1,12 +1,14 @@
-"""One trial of `flow_cnn`, from its configuration to what it leaves in its directory.
+"""One trial of an objective that trains a network: it trains, and leaves what it learnt.
 
-It joins data, network and loop, and decides what is written when. It knows nothing of Optuna.
+It joins data, network and loop, and decides what is written when. What becomes of the best epoch's
+weights is for the kinds of trial that are made from it. It knows nothing of Optuna.
 """
 
 from __future__ import annotations
 
 import io
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -17,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 
 from tunectl.artifacts import atomic
-from tunectl.config.signal_run import TrainingRun
 from tunectl.errors import DivergedError, ObjectiveError
 from tunectl.objectives.base import (
     Outcome,
@@ -28,8 +29,7 @@ from tunectl.objectives.base import (
 )
 from tunectl.objectives.costs import median_time_ms
 from tunectl.objectives.exhaustion import memory_errors
-from tunectl.objectives.flow_cnn_setup import make_loss, prepare_data
-from tunectl.objectives.flow_cnn_summary import evaluation_summary
+from tunectl.objectives.network_setup import NetworkSetup
 from tunectl.training.checkpoint import CheckpointClock, restore_latest, save_checkpoint
 from tunectl.training.convolutions import Convolutions
 from tunectl.training.device import frugal_memory, resolve_device, torch_settings
@@ -44,14 +44,16 @@ from tunectl.training.loop import (
     predict,
     start_training,
 )
-from tunectl.training.metrics import summarise, target_metrics
+from tunectl.training.measures import Measure
+from tunectl.training.stopping import StopRules
+from tunectl.training.tensors import epoch_batches
 
 # An epoch that takes longer is saved on its way as well.
 LONG_EPOCH_S = 30.0
 
 
-def run_trial(context: TrialContext) -> Outcome:
-    """Train, evaluate and write; see `FlowCnn.run`."""
+def run_trial(setup: NetworkSetup, context: TrialContext) -> Outcome:
+    """Train, evaluate and write; see `NetworkObjective.run`."""
     runtime, is_halved = context.config.runtime, context.config.batch_parts > 1
     device = resolve_device(context.device)
     settings = torch_settings(
@@ -59,48 +61,63 @@ def run_trial(context: TrialContext) -> Outcome:
     )
     memory = frugal_memory() if is_halved else nullcontext()
     with settings, memory, memory_errors(device):
-        return _Trial(context, device).run()
+        return setup.trial(context, device).run()
 
 
-class _Trial:
+class NetworkTrial(ABC):
     """The parts of a running trial.
 
     Args:
+        setup: What its objective knows of data and network.
         context: What the trial is given.
         device: The device to run on.
     """
 
-    def __init__(self, context: TrialContext, device: str) -> None:
+    def __init__(self, setup: NetworkSetup, context: TrialContext, device: str) -> None:
         self.context = context
         self.directory = context.directory
         self.config = context.config
-        run = self.signal_run = self.config.run.as_kind(TrainingRun)
-        self.data, self.split, self.architecture = prepare_data(run, context.project, device)
-        self.state: TrainingState = start_training(self.architecture, run.training, device)
-        self.clock = CheckpointClock()
+        ready = self.ready = setup.prepare(self.config.run, context.project, device)
+        self.split = ready.split
         self.plan = self._plan()
+        batches = epoch_batches(
+            ready.data.index(ready.split.train), self.plan.batch_size, seed=0, epoch=1
+        )
+        self.state: TrainingState = start_training(
+            ready.plan, ready.training, device, steps_per_epoch=len(batches)
+        )
+        self.clock = CheckpointClock()
         self.convolutions = Convolutions.choose(
-            self.data.device.type,
-            hidden=run.model.hidden,
+            ready.data.device.type,
+            hidden=ready.plan.first_width,
             batch_size=self.plan.part_size,
-            input_shape=self.data.input_shape,
+            input_shape=ready.data.input_shape,
             precision=self.plan.precision,
         )
         self.convolutions.arrange(self.state.model)
 
+    @abstractmethod
+    def measure(self) -> Measure:
+        """Return how the validation split is measured."""
+
+    @abstractmethod
+    def evaluate(self, fitted: FitResult) -> Outcome:
+        """Use the test split, for the only time, and write everything; metrics.json comes last."""
+
     def run(self) -> Outcome:
         """Train, then evaluate the best epoch's weights."""
         sizes = tuple(len(part) for part in (self.split.train, self.split.valid, self.split.test))
+        data = self.ready.data
         self.context.log.info(
             "%s on %s, inputs %s; %d samples for training, %d for validation, %d for test",
-            self.architecture.kind,
-            self.data.device,
-            self.data.input_shape,
+            self.ready.plan.kind,
+            data.device,
+            data.input_shape,
             *sizes,
         )
         with self.convolutions.in_use():
             try:
-                return self._evaluate(self._fit())
+                return self.evaluate(self._fit())
             except (TrialPruned, TrialTimedOut, ObjectiveError):
                 self._leave_histories()
                 raise
@@ -111,21 +128,36 @@ class _Trial:
         restored = restore_latest(folder, self.state)
         if restored is not None:
             self.context.log.info("goes on from %s", restored.name)
-        loss = make_loss(self.signal_run.training, self.architecture.targets)
-        data, split, plan = self.data, self.split, self.plan
         check_stop()  # nothing was done since that checkpoint
         try:
-            fitted = fit(self.state, data, split, plan, loss, self._on_epoch, self._on_batch)
+            fitted = fit(
+                self.state,
+                self.ready.data,
+                self.split,
+                self.plan,
+                self.ready.loss,
+                self._on_epoch,
+                self._on_batch,
+                self.measure(),
+            )
             check_stop()  # what is left to do may take a while, and can be done later
         except TrialInterrupted:
             self.context.settle()
             saved = save_checkpoint(folder, self.state)
             self.context.log.info("interrupted; can go on from %s", saved.name)
             raise
+        if fitted.ended_by is not None:
+            reason = fitted.ended_by.replace("_", " ")
+            self.context.log.info("ended after epoch %d by %s", fitted.epochs, reason)
+        if fitted.overfits_from is not None:
+            self.context.log.info(
+                "overfits from epoch %d on: the training loss falls, the validation error rises",
+                fitted.overfits_from,
+            )
         return fitted
 
     def _plan(self) -> FitPlan:
-        training, study = self.signal_run.training, self.config.study
+        training, study = self.ready.training, self.config.study
         return FitPlan(
             epochs=training.epochs,
             batch_size=training.batch_size,
@@ -134,7 +166,12 @@ class _Trial:
             direction=study.direction,
             precision=self.config.runtime.precision,
             batch_parts=self.config.batch_parts,
-            explosion=self.config.failures.explosion,
+            clip_norm=training.clip_norm,
+            stop=StopRules(
+                patience=training.early_stopping,
+                min_delta=training.early_stopping_delta,
+                on_overfitting=training.overfitting == "stop",
+            ),
         )
 
     def _on_batch(self) -> None:
@@ -148,8 +185,8 @@ class _Trial:
         self.context.log.debug(
             "epoch %d: train_loss %.6g, %s %.6g", record.epoch, record.train_loss, metric, value
         )
-        self.context.report(record.epoch, _finite(record.metrics))
-        if record.epoch < self.signal_run.training.epochs and self.clock.is_due():
+        self.context.report(record.epoch, finite(record.metrics))
+        if record.epoch < self.plan.epochs and self.clock.is_due():
             self._save()
 
     def _save(self) -> None:
@@ -165,90 +202,65 @@ class _Trial:
             **(best.metrics if best else {}),
             "histories": self.state.histories,
         }
-        self._draw_learning_curves(best.epoch if best else None)
+        self.draw_learning_curves(best.epoch if best else None)
         atomic.write_json(self.directory.metrics_file, document)
 
-    def _evaluate(self, fitted: FitResult) -> Outcome:
-        """Use the test split, for the only time, and write everything; metrics.json comes last."""
-        names = self.signal_run.dataset.target_names
-        y_pred, y_true = self._predict_test(fitted)
-        per_target = target_metrics(y_pred, y_true, names)
-        test = {f"test_{name}": value for name, value in summarise(per_target).items()}
-        metrics = {**fitted.best.metrics, **test, **self._costs()}
-        self._write_model(fitted)
-        _write_array(self.directory.predictions_file, y_pred)
-        _write_array(self.directory.truth_file, y_true)
-        document = {
-            "best_epoch": fitted.best.epoch,
-            "epochs": fitted.epochs,
-            **metrics,
-            "histories": fitted.histories,
-            "per_target": per_target,
-        }
-        summary = evaluation_summary(self.config, self.split, document)
-        atomic.write_text(self.directory.summary_file, summary)
-        self._draw_learning_curves(fitted.best.epoch)
-        self._draw_predictions(y_pred, y_true)
-        atomic.write_json(self.directory.metrics_file, document)
-        r2 = {name: row["r2"] for name, row in per_target.items()}
-        self._log_r2(r2)
-        return Outcome(
-            value=fitted.best.value,
-            best_epoch=fitted.best.epoch,
-            epochs=fitted.epochs,
-            metrics=_finite(metrics),
-            attributes=_finite({f"target_{i}_r2": value for i, value in enumerate(r2.values())}),
-        )
-
-    def _predict_test(self, fitted: FitResult) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return predictions and truth (N_test, T) of the best epoch, in the targets' own units."""
+    def predict_test(self, fitted: FitResult) -> NDArray[np.float32]:
+        """Return the outputs (N_test, T) of the network with the best epoch's weights."""
         self.state.model.load_state_dict(fitted.best.weights)
         # Told to stop here, it goes on from its last checkpoint: this is used again, but only this.
         check_stop = self.context.check_stop
-        outputs = evaluate(self.state.model, self.data, self.split.test, self.plan, check_stop)
-        y_pred = self.data.to_own(outputs).astype(np.float32)
-        if not np.isfinite(y_pred).all():
+        data, rows = self.ready.data, self.split.test
+        return evaluate(self.state.model, data, rows, self.plan, check_stop)
+
+    def refuse_non_finite(self, predictions: NDArray[Any], fitted: FitResult) -> None:
+        """Make sure that predictions of the test split are numbers.
+
+        Raises:
+            DivergedError: one is not.
+        """
+        if not np.isfinite(predictions).all():
             raise DivergedError(
                 "predictions on the test split are not finite, with the weights of epoch "
                 f"{fitted.best.epoch}: {DIVERGED}"
             )
-        return y_pred, self.data.own_targets(self.split.test)
 
-    def _costs(self) -> dict[str, float]:
+    def costs(self) -> dict[str, float]:
         """Return what the network costs; `inference_time_ms` is that of a single sample."""
-        model, one = self.state.model, self.split.test[:1]
+        model, data, one = self.state.model, self.ready.data, self.split.test[:1]
         precision = self.plan.precision
-        inference_ms = median_time_ms(lambda: predict(model, self.data, one, precision=precision))
+        inference_ms = median_time_ms(lambda: predict(model, data, one, precision=precision))
         return {
             "n_parameters": sum(parameter.numel() for parameter in model.parameters()),
             "train_time_s": round(self.state.trained_s, 3),
             "inference_time_ms": round(inference_ms, 4),
         }
 
-    def _write_model(self, fitted: FitResult) -> None:
+    def write_model(
+        self, fitted: FitResult, plan: Mapping[str, Any], scaling: Mapping[str, Any]
+    ) -> None:
         """Write all that is needed to use the network elsewhere: plan, scaling and weights."""
-        dataset = self.signal_run.dataset
-        plan = {
-            **self.architecture.to_json(),
-            "input_shape": list(self.data.input_shape),
-            "drop_channels": sorted(set(dataset.drop_channels)),
-            "downsample_factor": dataset.downsample_factor,
-            "target_names": list(dataset.target_names),
-        }
-        scaling = {
-            "inputs": self.data.input_scaler.to_json(),
-            "targets": self.data.target_scaler.to_json(),
-            "normalize_targets": self.data.normalize_targets,
-        }
-        atomic.write_json(self.directory.model_file, plan)
+        atomic.write_json(self.directory.model_file, {**self.ready.plan.to_json(), **plan})
         atomic.write_json(self.directory.scaling_file, scaling)
         # Through memory, so that a full disk shows as such and not as an error of PyTorch's.
         buffer = io.BytesIO()
         torch.save(fitted.best.weights, buffer)
         _write_bytes(self.directory.weights_file, buffer.getvalue())
 
-    def _draw_learning_curves(self, best_epoch: int | None) -> None:
-        with self._optional("learning curves"):
+    def document(self, fitted: FitResult, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what `metrics.json` holds of any trial that came to its end."""
+        notes = {"ended_by": fitted.ended_by, "overfits_from_epoch": fitted.overfits_from}
+        return {
+            "best_epoch": fitted.best.epoch,
+            "epochs": fitted.epochs,
+            **metrics,
+            **{name: value for name, value in notes.items() if value is not None},
+            "histories": fitted.histories,
+        }
+
+    def draw_learning_curves(self, best_epoch: int | None) -> None:
+        """Draw the training loss and the study's metric by epoch."""
+        with self.optional("learning curves"):
             from tunectl.objectives import figures  # Matplotlib, when there is something to draw
 
             figures.draw_learning_curves(
@@ -258,35 +270,24 @@ class _Trial:
                 best_epoch=best_epoch,
             )
 
-    def _draw_predictions(self, y_pred: NDArray[np.float32], y_true: NDArray[np.float32]) -> None:
-        with self._optional("evaluation plots"):
-            from tunectl.objectives import figures  # Matplotlib, when there is something to draw
-
-            figures.draw_predictions(
-                self.directory.plots_dir, y_pred, y_true, self.signal_run.dataset.target_names
-            )
-
     @contextmanager
-    def _optional(self, what: str) -> Iterator[None]:
+    def optional(self, what: str) -> Iterator[None]:
         """Let a figure fail without costing the trial."""
         try:
             yield
         except Exception as error:
             self.context.log.warning("no %s: %s: %s", what, type(error).__name__, error)
 
-    def _log_r2(self, r2: Mapping[str, float | None]) -> None:
-        shown = (f"{name} {'–' if value is None else f'{value:.3f}'}" for name, value in r2.items())
-        self.context.log.info("R² on the test split: %s", ", ".join(shown))
 
-
-def _finite(values: Mapping[str, float | None]) -> dict[str, float]:
+def finite(values: Mapping[str, float | None]) -> dict[str, float]:
     """Return the values that are numbers: an R² may not exist, and no database takes NaN."""
     return {
         name: value for name, value in values.items() if value is not None and math.isfinite(value)
     }
 
 
-def _write_array(path: Path, values: NDArray[np.float32]) -> None:
+def write_array(path: Path, values: NDArray[Any]) -> None:
+    """Write an array as .npy, whole or not at all."""
     buffer = io.BytesIO()
     np.save(buffer, values, allow_pickle=False)
     _write_bytes(path, buffer.getvalue())

@@ -1,0 +1,69 @@
+"""The objective `image_classifier`: a convolutional network that tells classes of images apart.
+
+This module is light; `image_setup.py` and `image_trial.py` do the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunectl.config.image_run import ImageRun
+from tunectl.config.run import Run
+from tunectl.config.search_schema import Direction
+from tunectl.errors import DataError, Problem
+from tunectl.objectives.network import NetworkObjective
+from tunectl.training.class_metrics import DIRECTIONS
+from tunectl.training.image_data import forget_images, image_problems, imbalance, load_images
+
+if TYPE_CHECKING:
+    from tunectl.objectives.network_setup import NetworkSetup
+
+
+class ImageClassifier(NetworkObjective):
+    """Fits a small convolutional network or a ResNet."""
+
+    @property
+    def ranking(self) -> Mapping[str, Direction]:
+        """Accuracy, cross entropy, and means over classes."""
+        return DIRECTIONS
+
+    @property
+    def size_keys(self) -> Sequence[str]:
+        """Dotted keys of what decides how long a step takes and how much memory it needs."""
+        return (
+            "dataset.image_size",
+            "dataset.limit_samples",
+            "model.type",
+            "model.width",
+            "model.patch_size",
+            "training.batch_size",
+            "training.optimizer",
+        )
+
+    def problems(self, run: Run, project: Path) -> list[Problem]:
+        """Look at the configuration and its images without training."""
+        return image_problems(run.as_kind(ImageRun), project)
+
+    def misfits(self, run: Run, project: Path) -> list[Problem]:
+        """Return what would make a trial fail; images that are in memory are not read again."""
+        return image_problems(run.as_kind(ImageRun), project)
+
+    def advice(self, run: Run, project: Path) -> list[Problem]:
+        """Return what works but is worth knowing: classes that are out of balance."""
+        try:
+            message = imbalance(load_images(run.as_kind(ImageRun).dataset, project))
+        except DataError:
+            return []
+        return [Problem(key="dataset.source", message=message)] if message else []
+
+    def setup(self) -> NetworkSetup:
+        """Return the heavy half."""
+        from tunectl.objectives.image_setup import ImageSetup
+
+        return ImageSetup()
+
+    def forget_data(self) -> None:
+        """Let go of the images that are kept in memory between trials."""
+        forget_images()

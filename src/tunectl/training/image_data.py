@@ -1,0 +1,263 @@
+"""The images of a training: in memory, corrected, with classes by number, and split by class.
+
+It reads what `dataset` selects, once per process, and knows nothing of networks or of PyTorch.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from tunectl.config.image_run import Augmentation, ImageDataset, ImageRun
+from tunectl.config.network_run import DataSplit
+from tunectl.errors import DataError, Problem
+from tunectl.training.architecture import Layout
+from tunectl.training.brightness import correct
+from tunectl.training.data import Indices, Split, split_sizes
+from tunectl.training.image_files import image_files, read_images
+
+KEPT_SELECTIONS = 2
+DRAWN = 0
+"""Seed of the draw of `limit_samples`: the same images for every split."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """The selected images. They are shared between trials: read them, never write into them.
+
+    Args:
+        x: (N, C, H, W), as recorded, or corrected and then from 0 to 1.
+        labels: (N,), the number of each image's class.
+        names: One per class.
+        layout: How images are recorded.
+    """
+
+    x: NDArray[Any]
+    labels: Indices
+    names: tuple[str, ...]
+    layout: Layout
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many images there are of each class."""
+        found = np.bincount(self.labels, minlength=len(self.names))
+        return dict(zip(self.names, found.tolist(), strict=True))
+
+
+_Key = tuple[object, ...]
+_cache: OrderedDict[_Key, Images] = OrderedDict()
+_lock = threading.Lock()
+
+
+def load_images(dataset: ImageDataset, project: Path) -> Images:
+    """Read what `dataset` selects, or return it from memory if the files have not changed.
+
+    Raises:
+        DataError: with everything that is wrong with the files.
+        StorageError: the embedded images cannot be written.
+    """
+    with _lock:
+        key = _key(dataset, project)
+        if key is not None and key in _cache:
+            _cache.move_to_end(key)
+            return _cache[key]
+        while len(_cache) >= KEPT_SELECTIONS:
+            _cache.popitem(last=False)
+        images = _read(dataset, project)
+        if key is not None:
+            _cache[key] = images
+        return images
+
+
+def forget_images() -> None:
+    """Let go of the images that are kept in memory."""
+    with _lock:
+        _cache.clear()
+
+
+def correction_of(dataset: ImageDataset) -> dict[str, Any] | None:
+    """Return the brightness correction as plain values; see `brightness.correct`."""
+    if dataset.correction == "none":
+        return None
+    plan: dict[str, Any] = {"method": dataset.correction}
+    if dataset.correction == "clahe":
+        plan |= {"clip": dataset.clahe_clip, "tiles": dataset.clahe_tiles}
+    return plan
+
+
+def split_by_class(labels: Indices, shares: DataSplit) -> Split:
+    """Split images at random so that each part has each class in the same proportion.
+
+    Args:
+        labels: (N,).
+        shares: Share of each part, and the seed.
+    """
+    generator = np.random.default_rng(shares.seed)
+    parts: tuple[list[Indices], ...] = ([], [], [])
+    for label in np.unique(labels):
+        rows = generator.permutation(np.flatnonzero(labels == label)).astype(np.int64)
+        first, second, _ = split_sizes(len(rows), shares)
+        for part, chosen in zip(parts, np.split(rows, [first, first + second]), strict=True):
+            part.append(chosen)
+    return Split(*(np.sort(np.concatenate(part)) for part in parts))
+
+
+def read_augmentation(how: Augmentation, project: Path) -> Augmentation:
+    """Return the augmentation that counts: that of the file, if one is named.
+
+    Raises:
+        DataError: the file is not there, or is no such file.
+    """
+    if how.file is None:
+        return how
+    path = project / Path(how.file).expanduser()
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        message = f"cannot be read: {reason}"
+        raise DataError(
+            [Problem(message=message, file=how.file, key="augmentation.file")]
+        ) from error
+    problems = _augmentation_problems(values, how.file)
+    if problems:
+        raise DataError(problems)
+    return Augmentation.model_validate(values)
+
+
+def _augmentation_problems(values: object, shown: str) -> list[Problem]:
+    valid = ", ".join(name for name in Augmentation.model_fields if name != "file")
+    if not isinstance(values, Mapping) or "file" in values:
+        return [Problem(message=f"must be a mapping of {valid}", file=shown)]
+    try:
+        Augmentation.model_validate(dict(values))
+    except ValidationError as error:
+        return [
+            Problem(
+                message=f"unknown key; valid: {valid}"
+                if one["type"] == "extra_forbidden"
+                else one["msg"],
+                file=shown,
+                key=".".join(map(str, one["loc"])),
+            )
+            for one in error.errors()
+        ]
+    return []
+
+
+def image_problems(run: ImageRun, project: Path) -> list[Problem]:
+    """Return everything in a configuration and its images that would make a trial fail.
+
+    Raises:
+        StorageError: the embedded images cannot be written.
+    """
+    problems: list[Problem] = []
+    try:
+        read_augmentation(run.augmentation, project)
+    except DataError as error:
+        problems += error.problems
+    try:
+        images = load_images(run.dataset, project)
+    except DataError as error:
+        return [*problems, *error.problems]
+    return [*problems, *_size_problems(run, images), *_split_problems(run, images)]
+
+
+def imbalance(images: Images) -> str | None:
+    """Return a sentence where one class is more than three times as frequent as another."""
+    counts = images.counts
+    rarest, commonest = (pick(counts, key=lambda name: counts[name]) for pick in (min, max))
+    if counts[commonest] <= 3 * counts[rarest]:
+        return None
+    return (
+        f"the classes are out of balance: {counts[commonest]} images of {commonest}, "
+        f"{counts[rarest]} of {rarest}; val_f1 weighs all classes alike, and "
+        "training.class_weights makes rare ones count"
+    )
+
+
+def _size_problems(run: ImageRun, images: Images) -> list[Problem]:
+    side, patch = min(images.x.shape[2:]), run.model.patch_size
+    problems = []
+    if side < 4:
+        message = f"images are {images.x.shape[2]} × {images.x.shape[3]}; at least 4 are needed"
+        problems.append(Problem(key="dataset.source", message=message))
+    if patch and not 4 <= patch <= side:
+        message = f"must be 0, or from 4 to {side}, the images' shorter side"
+        problems.append(Problem(key="model.patch_size", message=message))
+    return problems
+
+
+def _split_problems(run: ImageRun, images: Images) -> list[Problem]:
+    problems = []
+    few = [f"{name} ({count})" for name, count in images.counts.items() if count < 3]
+    if few:
+        message = f"each class needs 3 images or more; too few of {', '.join(few)}"
+        problems.append(Problem(key="dataset.source", message=message))
+    split = split_by_class(images.labels, run.data_split)
+    for name in ("train", "valid", "test"):
+        size = len(getattr(split, name))
+        if size < len(images.names):
+            message = f"gets {size} images, less than there are classes ({len(images.names)})"
+            problems.append(Problem(key=f"data_split.{name}", message=message))
+    if not 2 <= run.training.batch_size <= len(split.train):
+        message = (
+            f"must be from 2 (for the batch normalisation) to {len(split.train)}, "
+            "the images of the training split"
+        )
+        problems.append(Problem(key="training.batch_size", message=message))
+    return problems
+
+
+def _key(dataset: ImageDataset, project: Path) -> _Key | None:
+    """Return what the selection depends on; None if a file cannot be looked at."""
+    try:
+        files = image_files(dataset, project)
+        stats = [file.stat() for file in files]
+    except (OSError, DataError):
+        return None
+    stamps = tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in stats)
+    return (tuple(map(str, files)), stamps, dataset.model_dump_json())
+
+
+def _read(dataset: ImageDataset, project: Path) -> Images:
+    raw = read_images(dataset, project)
+    x, labels, names = _numbered(raw.x, raw.labels, raw.names, dataset.class_names)
+    if dataset.limit_samples and dataset.limit_samples < len(x):
+        drawn = np.random.default_rng(DRAWN).permutation(len(x))[: dataset.limit_samples]
+        x, labels = x[np.sort(drawn)], labels[np.sort(drawn)]
+    arranged = {"grey": lambda: x[:, None], "channels_last": lambda: np.moveaxis(x, 3, 1)}
+    x = np.ascontiguousarray(arranged.get(raw.layout, lambda: x)())
+    plan = correction_of(dataset)
+    if plan is not None:
+        x = correct(x, plan)
+    elif x.dtype != np.uint8:
+        x = x.astype(np.float32)
+    return Images(x, labels, names, raw.layout)
+
+
+def _numbered(
+    x: NDArray[Any],
+    labels: NDArray[Any],
+    own_names: Sequence[str] | None,
+    given: Sequence[str] | None,
+) -> tuple[NDArray[Any], Indices, tuple[str, ...]]:
+    """Return images, labels counted from 0, and the names of the classes."""
+    there, numbers = np.unique(labels, return_inverse=True)
+    names = tuple(own_names or map(str, there.tolist()))
+    if given is not None and len(given) != len(names):
+        message = f"{len(given)} names for {len(names)} classes"
+        raise DataError([Problem(key="dataset.class_names", message=message)])
+    if len(names) < 2:
+        message = f"all images are of one class, {names[0]}"
+        raise DataError([Problem(key="dataset.source", message=message)])
+    return x, numbers.astype(np.int64), tuple(given or names)
