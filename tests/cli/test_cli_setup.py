@@ -132,6 +132,26 @@ def test_init_writes_three_commented_files_and_never_overwrites(tmp_path: Path) 
     assert "hidden: 64" in (target / "params.yaml").read_text()
 
 
+@pytest.mark.parametrize(
+    ("objective", "made"),
+    [("mlp", "data/diabetes/x.npy"), ("image_classifier", "data/digits/x.npy")],
+)
+def test_init_writes_the_files_of_another_objective(
+    tmp_path: Path, objective: str, made: str
+) -> None:
+    project = Project(tmp_path)
+    project.ok("init", "--objective", objective)
+
+    project.ok("check", "--json")
+    assert (tmp_path / made).is_file()
+    assert f"objective: {objective}" in (tmp_path / "params.yaml").read_text()
+    schema = (tmp_path / ".tunectl" / "params.schema.json").read_text()
+    project.ok("check", "--schema", "again")
+    assert (tmp_path / "again" / "params.schema.json").read_text() == schema
+    refused = project.tunectl("init", "there", "--objective", "cnn")
+    assert (refused.code, "image_classifier" in refused.said) == (2, True)
+
+
 def test_a_new_project_is_valid_and_gets_its_demonstration_data(tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.ok("init")

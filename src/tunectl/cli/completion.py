@@ -54,10 +54,10 @@ def complete_finished(context: typer.Context, incomplete: str) -> list[str]:
 
 @_quiet
 def complete_objective(context: typer.Context, incomplete: str) -> list[str]:  # noqa: ARG001
-    """Return the objectives of the program's own that begin with what was typed."""
-    from tunectl.config.runs import RUNS
+    """Return the objectives that `init` has files for and that begin with what was typed."""
+    from tunectl.config.seed_spaces import SEED_SPACES
 
-    return [name for name in RUNS if name.startswith(incomplete)]
+    return [name for name in SEED_SPACES if name.startswith(incomplete)]
 
 
 @_quiet

@@ -66,12 +66,14 @@ def init(
 
     from tunectl.artifacts.atomic import write_text
     from tunectl.config.json_schema import FOLDER
-    from tunectl.config.runs import DEFAULT_OBJECTIVE, RUNS
+    from tunectl.config.runs import DEFAULT_OBJECTIVE
+    from tunectl.config.seed_spaces import SEED_SPACES
     from tunectl.config.templates import render
 
     chosen = objective or DEFAULT_OBJECTIVE
-    if chosen not in RUNS:
-        raise UsageError(f"--objective {chosen}: no such objective; valid: {', '.join(RUNS)}")
+    if chosen not in SEED_SPACES:
+        valid = ", ".join(SEED_SPACES)
+        raise UsageError(f"--objective {chosen}: init has no files for it; valid: {valid}")
     folder = context.obj.project / (directory or ".")
     texts = render(chosen)
     there = [name for name in texts if (folder / name).exists()]

@@ -49,6 +49,6 @@ def memory_errors(device: str) -> Iterator[None]:
         if isinstance(error, MemoryExhaustedError) or not is_out_of_memory(error):
             raise
         raise MemoryExhaustedError(
-            f"out of memory on {device}: a smaller training.batch_size or model.hidden, or a "
-            "larger dataset.downsample_factor, needs less"
+            f"out of memory on {device}: a smaller training.batch_size needs less, and so do a "
+            "smaller network and smaller inputs"
         ) from error

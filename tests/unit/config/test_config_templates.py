@@ -2,12 +2,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
+from tunectl.config.json_schema import render_schemas, schema_name
+from tunectl.config.layout import layout_of
 from tunectl.config.load import load
+from tunectl.config.runs import RUNS
 from tunectl.config.schema import Surroundings
 from tunectl.config.search_schema import Study
+from tunectl.config.seed_spaces import SEED_SPACES
 from tunectl.config.signal_run import TrainingRun
 from tunectl.config.templates import SEED_SPACE, render
 
@@ -28,6 +33,23 @@ def test_the_templates_say_the_defaults_and_nothing_else(tmp_path: Path) -> None
     assert loaded.settings.run == TrainingRun()
     assert loaded.settings.search.study == Study()
     assert list(loaded.settings.search.params_to_tune) == list(SEED_SPACE)
+    assert {origin.kind for origin in loaded.origins.values()} == {"file"}
+
+
+@pytest.mark.parametrize("objective", sorted(SEED_SPACES))
+def test_the_templates_of_every_objective_are_valid_and_say_its_defaults(
+    tmp_path: Path, objective: str
+) -> None:
+    schemas = render_schemas(layout=layout_of(objective))
+    for name, text in render(objective).items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        values = yaml.safe_load(text)
+        jsonschema.validate(values, schemas[schema_name(name)])
+
+    loaded = load(tmp_path)
+
+    assert loaded.settings.run == RUNS[objective]()
+    assert list(loaded.settings.search.params_to_tune) == list(SEED_SPACES[objective])
     assert {origin.kind for origin in loaded.origins.values()} == {"file"}
 
 

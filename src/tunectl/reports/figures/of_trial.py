@@ -50,7 +50,7 @@ def lack_of_predictions(case: FigureCase) -> str | None:
     if not case.record.has_directory:
         return f"the directory of trial {case.record.number} is gone"
     if case.record.y_pred is None:
-        return f"trial {case.record.number} has left no predictions of the test split"
+        return f"trial {case.record.number} has left no predicted targets of the test split"
     return None
 
 

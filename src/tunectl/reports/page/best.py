@@ -14,6 +14,7 @@ from tunectl.reports.summary import StudySummary, TrialSummary, read_trial_files
 from tunectl.search.space import SearchSpace, describe
 
 TARGET_METRICS = ("r2", "rmse", "mae")
+CLASS_METRICS = ("precision", "recall", "f1", "support")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,8 @@ class BestTrial:
         trial: The trial.
         parameters: Its parameters by name.
         targets: Its errors on the test split; empty where nothing is known of them.
+        classes: Of images: each class's name, with precision, recall, F1 and number of images on
+            the test split.
         info: Its `trial_info.yaml`, empty where there is none.
         has_directory: Whether its directory can be read from here.
     """
@@ -61,6 +64,7 @@ class BestTrial:
     trial: TrialSummary
     parameters: Sequence[Parameter]
     targets: Sequence[Target]
+    classes: Sequence[tuple[str, Sequence[float | None]]]
     info: Mapping[str, Any]
     has_directory: bool
 
@@ -80,6 +84,7 @@ def look_at_best(
         return None
     space = SearchSpace(settings.search.params_to_tune).specs if settings else {}
     directory = directory_here(best, project)
+    metrics = read_trial_files(best, project).metrics
     return BestTrial(
         trial=best,
         parameters=[
@@ -90,7 +95,8 @@ def look_at_best(
             )
             for name, value in sorted(best.params.items())
         ],
-        targets=_targets(read_trial_files(best, project).metrics),
+        targets=_targets(metrics),
+        classes=_classes(metrics),
         info=directory.read_info() if directory else {},
         has_directory=directory is not None,
     )
@@ -115,6 +121,17 @@ def _targets(metrics: Mapping[str, Any]) -> list[Target]:
             errors=[_finite(row.get(metric)) for metric in TARGET_METRICS],
         )
         for name, row in per_target.items()
+        if isinstance(row, Mapping)
+    ]
+
+
+def _classes(metrics: Mapping[str, Any]) -> list[tuple[str, list[float | None]]]:
+    per_class = metrics.get("per_class")
+    if not isinstance(per_class, Mapping):
+        return []
+    return [
+        (str(name), [_finite(row.get(metric)) for metric in CLASS_METRICS])
+        for name, row in per_class.items()
         if isinstance(row, Mapping)
     ]
 
