@@ -5,8 +5,8 @@
 Ours is what a trial does after each epoch (report, the pruner's question, the histories, and a
 checkpoint where one is due) and its question after each batch, whether to stop. The yardstick is
 Optuna alone on a SQLite file of its own, opened as Optuna opens it: `trial.report` and
-`trial.should_prune`. Both have Optuna's median pruner. The epochs take some milliseconds, which are
-slept through, so that what waits for a while does so here as it does in a study.
+`trial.should_prune`. Both have the median pruner. The epochs are slept through: short ones, of
+which several are written together, and long ones, each of which is written by itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -41,8 +41,9 @@ from tunectl.studies.storage import open_storage
 from tunectl.training.checkpoint import CheckpointClock
 from tunectl.training.loop import start_training
 
-EPOCH_S, BATCHES = 0.05, 10
-EPOCHS, QUICK_EPOCHS = 60, 20
+SHORT_S, LONG_S, BATCHES = 0.05, 0.25, 10
+"""Of the short epochs several are written together, of the long ones each by itself."""
+EPOCHS, LONG_EPOCHS, QUICK_EPOCHS = 60, 30, 20
 ROUNDS, QUICK_ROUNDS = 3, 1
 FEW, MANY = 10, 1000
 STEPS = 50
@@ -53,7 +54,7 @@ TARGET_S, GROWTH = 1.5e-3, 1.5
 class Side(Protocol):
     """A study that runs the epochs of one more trial."""
 
-    def run_trial(self, epochs: int) -> list[float]:
+    def run_trial(self, epochs: int, epoch_s: float) -> list[float]:
         """Run a trial; return the seconds that each of its epochs cost outside of its training."""
 
 
@@ -81,7 +82,7 @@ class Ours:
         self.study = create_study(storage, self.settings)
         store_trials(storage, self.study, n_trials, STEPS)
 
-    def run_trial(self, epochs: int) -> list[float]:
+    def run_trial(self, epochs: int, epoch_s: float) -> list[float]:
         """See `Side`."""
         asked = self.study.ask()
         directory = TrialDir.create(self.folder, dt.datetime.now())
@@ -100,12 +101,12 @@ class Ours:
         )
         plan = SignalSetup().plan(self.run, (1, 2, 128), 6)
         state = start_training(plan, self.run.training, "cpu")
-        clock, settle = CheckpointClock(), getattr(trial, "settle", lambda: None)
+        clock, settle = CheckpointClock(), trial.settle
         taken = []
         for epoch in range(1, epochs + 1):
             spent_s = 0.0
             for _ in range(BATCHES):  # what waits may be written here, so it counts
-                time.sleep(EPOCH_S / BATCHES)
+                time.sleep(epoch_s / BATCHES)
                 spent_s += timed(trial.check_stop)()
             start = time.perf_counter()
             state.epoch = epoch
@@ -134,12 +135,12 @@ class Optunas:
         self.study = optuna.create_study(study_name="epochs", storage=storage, pruner=pruner)
         store_trials(storage, self.study, n_trials, STEPS)
 
-    def run_trial(self, epochs: int) -> list[float]:
+    def run_trial(self, epochs: int, epoch_s: float) -> list[float]:
         """See `Side`."""
         trial = self.study.ask()
         taken = []
         for epoch in range(1, epochs + 1):
-            time.sleep(EPOCH_S)
+            time.sleep(epoch_s)
             start = time.perf_counter()
             trial.report(0.5 / epoch, epoch)
             trial.should_prune()
@@ -149,10 +150,9 @@ class Optunas:
 
 
 def measure(*, quick: bool) -> Iterator[Row]:
-    """Yield a row for few stored trials, one for many, and one for how they compare."""
+    """Yield the rows of short epochs and of long ones."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    epochs = QUICK_EPOCHS if quick else EPOCHS
     with tempfile.TemporaryDirectory() as name:
         sides: dict[tuple[str, int], Side] = {}
         for count in (FEW, MANY):
@@ -160,27 +160,36 @@ def measure(*, quick: bool) -> Iterator[Row]:
             folder.mkdir()
             sides["ours", count] = Ours(folder, count)
             sides["Optuna", count] = Optunas(folder, count)
-        taken: dict[tuple[str, int], list[float]] = {key: [] for key in sides}
         for side in sides.values():
-            side.run_trial(3)  # not counted
-        for turn in range(QUICK_ROUNDS if quick else ROUNDS):
-            for key in list(sides) if turn % 2 == 0 else reversed(sides):
-                taken[key] += sides[key].run_trial(epochs)
+            side.run_trial(3, SHORT_S)  # not counted
+        for epoch_s, epochs in ((SHORT_S, EPOCHS), (LONG_S, LONG_EPOCHS)):
+            yield from _compare(sides, epoch_s, QUICK_EPOCHS if quick else epochs, quick=quick)
+
+
+def _compare(
+    sides: Mapping[tuple[str, int], Side], epoch_s: float, epochs: int, *, quick: bool
+) -> Iterator[Row]:
+    """Yield a row for few stored trials, one for many, and one for how they compare."""
+    taken: dict[tuple[str, int], list[float]] = {key: [] for key in sides}
+    for turn in range(QUICK_ROUNDS if quick else ROUNDS):
+        for key in list(sides) if turn % 2 == 0 else reversed(list(sides)):
+            taken[key] += sides[key].run_trial(epochs, epoch_s)
     ms = {key: 1e3 * statistics.median(values) for key, values in taken.items()}
     mean_ms = {key: 1e3 * statistics.mean(values) for key, values in taken.items()}
+    what = f"cost of an epoch of {epoch_s:g} s outside of its training"
     for count in (FEW, MANY):
         yield Row(
-            what=f"cost of an epoch outside of its training, {count:,} stored trials",
+            what=f"{what}, {count:,} stored trials",
             ours=f"{number(ms['ours', count])} ms",
             theirs=f"{number(ms['Optuna', count])} ms (Optuna alone)",
             result=ms["ours", count],
             unit="ms",
             at_most=1e3 * TARGET_S,
-            note=f"median of {len(taken['ours', count])} epochs of {1e3 * EPOCH_S:.0f} ms; mean "
+            note=f"median of {len(taken['ours', count])} epochs; mean "
             f"{number(mean_ms['ours', count])} and {number(mean_ms['Optuna', count])} ms",
         )
     yield Row(
-        what=f"cost of an epoch outside of its training, {MANY:,} stored trials against {FEW}",
+        what=f"{what}, {MANY:,} stored trials against {FEW}",
         ours=f"{number(ms['ours', MANY])} ms",
         theirs=f"{number(ms['ours', FEW])} ms",
         result=ms["ours", MANY] / ms["ours", FEW],

@@ -94,6 +94,12 @@ class TrialContext(Protocol):
         that is ahead of them would go on after epochs of which the database never hears.
         """
 
+    def trained(self) -> None:
+        """Say that the training is over, also where it ended early: its time limit ends with it.
+
+        What a training has reached is not thrown away for the time that its evaluation takes.
+        """
+
     def check_stop(self) -> None:
         """Stop here if the program has been told to; cheap enough for every batch.
 

@@ -140,6 +140,7 @@ class NetworkTrial(ABC):
                 self._on_batch,
                 self.measure(),
             )
+            self.context.trained()
             check_stop()  # what is left to do may take a while, and can be done later
         except TrialInterrupted:
             self.context.settle()

@@ -100,6 +100,10 @@ class RunningTrial:
             self._epochs.write(only_late=True)
         self._check_time()
 
+    def trained(self) -> None:
+        """Take the deadline away. See `TrialContext.trained`."""
+        self._deadline = math.inf
+
     def settle(self) -> None:
         """Write what was reported. See `TrialContext.settle`."""
         with storage_errors(self._storage_url):

@@ -139,6 +139,9 @@ class ReplayedTrial:
             self.stopped = True
             raise TrialPruned(f"given up after epoch {epoch}, as it was")
 
+    def trained(self) -> None:
+        """A replay has no time limit."""
+
     def settle(self) -> None:
         """Nothing is written anywhere."""
 

@@ -61,6 +61,9 @@ class Told:
     settles: int = 0
     fail_at_settle: int | None = None
 
+    def trained(self) -> None:
+        """It has no time limit."""
+
     def settle(self) -> None:
         self.settles += 1
         if self.settles == self.fail_at_settle:

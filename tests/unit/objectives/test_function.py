@@ -54,6 +54,9 @@ class Told:
         if self.stop_at is not None and self.checks >= self.stop_at:
             raise TrialInterrupted("told to stop")
 
+    def trained(self) -> None:
+        """It has no time limit."""
+
     def settle(self) -> None:
         self.settled = len(self.reported)
 

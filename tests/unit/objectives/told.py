@@ -40,6 +40,9 @@ class Told:
         if epoch == self.prune_at:
             raise TrialPruned(f"epoch {epoch}")
 
+    def trained(self) -> None:
+        """It has no time limit."""
+
     def settle(self) -> None:
         """Nothing is held back here."""
 

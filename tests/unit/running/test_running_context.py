@@ -74,6 +74,16 @@ def test_the_policy_stands_in_the_trials_own_configuration(trial: RunningTrial) 
     assert trial.config.failures.trial_timeout == LIMIT_S
 
 
+def test_a_training_that_is_over_early_is_not_thrown_away_for_the_time_of_its_evaluation(
+    trial: RunningTrial, clock: Clock
+) -> None:
+    report(trial, 1)
+    trial.trained()
+    clock.now_s += 10 * LIMIT_S
+
+    trial.check_stop()
+
+
 def test_a_trial_over_its_time_is_told_at_the_next_batch(trial: RunningTrial, clock: Clock) -> None:
     trial.check_stop()
     report(trial, 1)

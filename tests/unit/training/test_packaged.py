@@ -39,6 +39,9 @@ class Context:
     def check_stop(self) -> None:
         """Never told to stop."""
 
+    def trained(self) -> None:
+        """It has no time limit."""
+
     def settle(self) -> None:
         """Nothing is written."""
 
