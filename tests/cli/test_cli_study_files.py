@@ -204,6 +204,13 @@ def test_an_imported_study_runs_no_code_that_came_with_it(tmp_path: Path) -> Non
         assert result.code == 2, result
         assert "no file of this project names" in result.said
 
+    replayed = mine.tunectl("trial", "replay", "0")
+    assert replayed.code in (2, 3), replayed
+    damaged = (theirs.path / "s.jsonl").read_text().replace('"n_trials": 2', '"n_trails": 2')
+    (mine.path / "odd.jsonl").write_text(damaged)
+    mine.tunectl("study", "import", "odd.jsonl", "odd")
+    assert mine.tunectl("study", "resume", "odd", "--n-trials", "1").code != 0
+
     for name in ("fit.py", "params.yaml", "optuna_params.yaml"):
         (mine.path / name).write_bytes((theirs.path / name).read_bytes())
     mine.ok("tune", "--n-trials", "1")

@@ -144,6 +144,7 @@ def replay(
     from tunectl.running.replay import (
         check_ended,
         read_own_config,
+        refuse_foreign_trial,
         replay_trial,
         stopping_epoch,
     )
@@ -153,6 +154,7 @@ def replay(
     check_ended(frozen)
     directory = directory_of_trial(store, frozen, name)
     config = read_own_config(directory)
+    refuse_foreign_trial(config, directory, store.tree.outputs_root)
     wanted = device or str(directory.read_info().get("device") or config.runtime.device)
     stop_at = stopping_epoch(frozen, directory)
     with _epochs_shown(session, f"trial {n}", stop_at or config.run.epochs) as on_epoch:

@@ -23,6 +23,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FOLDER = ".tunectl"
 """Where `init` puts the schemas, below the folder of the three files."""
 
+OBJECTIVE = "objective"
 _NOTES = ("description", "default", "examples")
 _INTERPOLATION: dict[str, Any] = {"$ref": "#/$defs/Interpolation"}
 _NULL: dict[str, Any] = {"type": "null"}
@@ -130,7 +131,10 @@ def _value(
     notes = {note: plain[note] for note in _NOTES if note in plain}
     rest = {part: value for part, value in plain.items() if part not in (*_NOTES, "title")}
     if key in names:
-        rest = {"anyOf": [{"enum": sorted(names[key])}, {"type": "string", "pattern": "\\."}]}
+        own = [{"type": "string", "pattern": "\\."}]
+        if key == OBJECTIVE:  # a function, or a command
+            own = [{"type": "string", "pattern": ":"}, {"type": "object"}]
+        rest = {"anyOf": [{"enum": sorted(names[key])}, *own]}
     if key in _PATTERNS:
         rest["pattern"] = _PATTERNS[key]
     ways = [_tidy(way) for way in rest.get("anyOf", [rest])]

@@ -143,6 +143,8 @@ def _accept(
         section = fields.section_type(info)
         if value is None and fields.holds_more(info):
             continue  # a heading with nothing under it: the defaults
+        if info is fields.ANYTHING:
+            problems.extend(_dotted(value, here, place))
         if section is None:
             layer.put(here, value, place(here))
             _mark(value, here, place, layer)
@@ -153,6 +155,17 @@ def _accept(
             names = ", ".join(section.model_fields)
             message = f"expected a section with keys of {names}, not {describe(value)}"
             problems.append(problem_at(place(here), message, ".".join(here)))
+
+
+def _dotted(value: Any, path: tuple[str, ...], place: Place) -> Iterator[Problem]:
+    """Yield the keys with a dot in a value of the user's own: they would be two things at once."""
+    for name, inner in value.items() if isinstance(value, Mapping) else ():
+        here = (*path, str(name))
+        if "." in str(name):
+            message = "a key of your own has no dot in it; nest it"
+            yield problem_at(place(here), message, ".".join(here))
+        else:
+            yield from _dotted(inner, here, place)
 
 
 def _mark(value: Any, path: tuple[str, ...], place: Place, layer: Layer) -> None:
@@ -179,11 +192,11 @@ def _unknown(name: str, path: tuple[str, ...], model: type[Section], source: _So
     layout = source.layout
     if not path and "." in name:
         return f"dotted keys are for {fields.SPACE}, {fields.BASE} and the command line; nest it"
-    if not path and name in RESERVED and layout.is_open:
-        return f"{shown(name)} is a key of the program's own; choose another name"
     home = layout.file_of(name) if not path else None
     if home is not None:
         return f"{shown(name)} belongs into {home}"
+    if not path and name in RESERVED and layout.is_open:
+        return f"{shown(name)} is a key of the program's own; choose another name"
     whole = layout.model_of(path[0]) if path else model
     tops = set(whole.model_fields) if whole is not None else set()
     elsewhere = [key for key in layout.leaves if key.partition(".")[0] in tops]

@@ -16,7 +16,7 @@ from typing import get_args
 from pydantic.fields import FieldInfo
 
 from tunectl.config import fields
-from tunectl.config.run import Run
+from tunectl.config.run import RESERVED, Run
 from tunectl.config.runs import run_model
 from tunectl.config.schema import Surroundings
 from tunectl.config.search_schema import Search
@@ -62,7 +62,8 @@ class Layout:
         found = self.tunable.get(key)
         if found is None and self.is_open and all(key.split(".")):
             top = key.partition(".")[0]
-            return fields.ANYTHING if top not in self.known_tops else None
+            is_taken = top in self.known_tops or top in RESERVED
+            return None if is_taken else fields.ANYTHING
         return found
 
     @cached_property

@@ -111,6 +111,10 @@ def load(project: Path, *, files: Files | None = None, overrides: Sequence[str] 
             taking(document, str(path))
     for override in parsed:
         draft.apply(override)
+    if isinstance(objective, str) and "${" in objective:
+        message = "has to be written out: it decides which keys there may be"
+        origin = find_origin(draft.origins, "objective")
+        raise ConfigError([problem_at(origin, message, "objective")])
     checked = _Checked(draft)
     if draft.problems:
         raise ConfigError(_in_order(draft.problems, [str(path) for path, _ in documents]))

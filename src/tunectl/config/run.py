@@ -47,6 +47,11 @@ class Run(Section):
         return str(self.value("objective"))
 
     @property
+    def runs_code(self) -> bool:
+        """Whether a trial runs code or a program that the configuration itself names."""
+        return False
+
+    @property
     def epochs(self) -> int | None:
         """Epochs of a trial, None where it has no fixed number."""
         return _whole(self.value("training.epochs"))
@@ -80,6 +85,11 @@ class OpenRun(Run):
 
     objective: str = Field(min_length=1, default="", description="what a trial runs")
 
+    @property
+    def runs_code(self) -> bool:
+        """It does."""
+        return True
+
     @model_validator(mode="after")
     def _not_reserved(self) -> Self:
         taken = [name for name in self.model_extra or {} if name in RESERVED]
@@ -90,6 +100,11 @@ class OpenRun(Run):
 
 class ScriptRun(OpenRun):
     """`params.yaml` of a study that a script drives: values for the script to use."""
+
+    @property
+    def runs_code(self) -> bool:
+        """The script runs, and drives the study."""
+        return False
 
 
 class MetricSource(Section):

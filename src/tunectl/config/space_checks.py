@@ -47,7 +47,28 @@ def check_specs(
             found.extend(_placed(prefix, findings(error, prefix)))
             continue
         found.extend(_placed(prefix, _misfits(key, specs[key], run, layout)))
+        if key not in layout.tunable:
+            message = _collision(key, raw, run)
+            found.extend([] if message is None else [Finding(key=prefix, message=message)])
     return specs, found
+
+
+def _collision(
+    key: str, raw: Mapping[str, Mapping[str, Any]], run: Mapping[str, Any]
+) -> str | None:
+    """Return what stands in the way of a value of the user's own, None if nothing does."""
+    inner = next((other for other in raw if other.startswith(f"{key}.")), None)
+    if inner is not None:
+        return f"is a section, since {inner} is searched too"
+    parts = key.split(".")
+    for length in range(1, len(parts)):
+        above = ".".join(parts[:length])
+        value = _value_at(run, above)
+        if value is not None and not isinstance(value, Mapping):
+            return f"{above} is {describe(value)}, so there is nothing below it"
+    if isinstance(_value_at(run, key), Mapping):
+        return "is a section; search the values in it"
+    return None
 
 
 def check_constraints(raw: Any, searched: Collection[str], layout: Layout) -> list[Finding]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import optuna
 
 from tunectl.artifacts.study_dir import ProjectTree
+from tunectl.config.layout import layout_for
 from tunectl.config.schema import Settings
 from tunectl.errors import Problem, UsageError
 from tunectl.objectives.base import Advising, Objective, Templated, Unstaffed
@@ -78,6 +79,7 @@ def examine(settings: Settings, project: Path) -> Findings:
     objective = find_objective(settings.run)
     for problem, is_error in _examine_metrics(settings, objective):
         (config if is_error else warnings).append(problem)
+    warnings += _near_known_names(settings)
     data = objective.problems(settings.run, project)
     if isinstance(objective, Advising) and not data:
         warnings += objective.advice(settings.run, project)
@@ -88,6 +90,17 @@ def examine(settings: Settings, project: Path) -> Findings:
         warnings += objective.remarks(settings.run, settings.search)
         replaced = objective.replaced(settings.run, settings.search)
     return Findings(config=config, data=data, warnings=warnings, replaced=replaced)
+
+
+def _near_known_names(settings: Settings) -> Iterator[Problem]:
+    """Yield the keys of the user's own that were probably meant to be one of the program's."""
+    layout = layout_for(type(settings.run))
+    names = [name for name in layout.top_names() if name not in type(settings.run).model_fields]
+    for name in settings.run.model_extra or {}:
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
+        if near:
+            message = f"is taken for a key of your own; did you mean {near[0]}?"
+            yield Problem(key=name, message=message)
 
 
 def _space_of_own_code(

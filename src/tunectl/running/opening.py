@@ -99,15 +99,15 @@ def reopen_study(name: str, url: str) -> tuple[optuna.Study, Settings]:
     is_there = path is None or path.exists()
     storage = open_storage(url, create=True) if is_there else None
     with storage_errors(url), studies_lock(url)():
-        settings = stored_settings(load_study(storage, name))
+        stored = load_study(storage, name)
+        settings = stored_settings(stored)
         if settings is None:
             raise UsageError(
                 f"study {name!r} was made by another program and has no stored configuration; "
                 f"go on with: tunectl tune --study {name}"
             )
-        opened = load_study(storage, name, settings)
-        refuse_foreign_code(opened, settings)
-        return opened, settings
+        refuse_foreign_code(stored, settings)  # before a sampler or a pruner of it is made
+        return load_study(storage, name, settings), settings
 
 
 def remove_old_study(settings: Settings, url: str, tree: ProjectTree) -> None:

@@ -102,6 +102,22 @@ def _silent_log() -> logging.Logger:
     return log
 
 
+def refuse_foreign_trial(config: TrialConfig, directory: TrialDir, outputs_root: Path) -> None:
+    """Refuse to run code that stands in a folder which is not among this project's trials.
+
+    A study that was imported says itself where the folders of its trials are.
+
+    Raises:
+        UsageError: it would be.
+    """
+    inside = directory.path.resolve().is_relative_to(outputs_root.resolve())
+    if config.run.runs_code and not inside:
+        raise UsageError(
+            f"{directory.path} is not in {outputs_root}, so the code that it names "
+            f"({config.run.objective_name}) is not run; was the study imported?"
+        )
+
+
 @dataclass(kw_only=True)
 class ReplayedTrial:
     """What a replayed trial offers its objective: nobody else hears of it.

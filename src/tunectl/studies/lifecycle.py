@@ -16,7 +16,6 @@ from optuna.storages import RDBStorage
 from pydantic import ValidationError
 
 from tunectl import __version__
-from tunectl.config.run import OpenRun, ScriptRun
 from tunectl.config.schema import Settings
 from tunectl.errors import (
     SpaceMismatchError,
@@ -36,7 +35,7 @@ from tunectl.studies.records import ABOUT_ATTR
 
 SETTINGS_ATTR = "tunectl:settings"
 FOREIGN_CODE_ATTR = "tunectl:foreign_code"
-"""Set on an imported study that runs code which no file of this project has named so far."""
+"""Set on an imported study as long as no file of this project has said what it runs."""
 FIRST_SETTINGS_ATTR = "tunectl:first_settings"
 """Only with a study whose settings were changed since."""
 FINGERPRINT_ATTR = "tunectl:space"
@@ -159,14 +158,20 @@ def refuse_foreign_code(study: optuna.Study, settings: Settings) -> None:
     Raises:
         UsageError: it would be.
     """
-    runs_code = isinstance(settings.run, OpenRun) and not isinstance(settings.run, ScriptRun)
-    if study.user_attrs.get(FOREIGN_CODE_ATTR) and runs_code:
-        raise UsageError(
-            f"study {study.study_name!r} was imported, and its trials run "
-            f"{settings.run.objective_name}, which no file of this project names; if it is yours, "
-            f"write it under objective in params.yaml and run: tunectl tune --study "
-            f"{study.study_name}"
-        )
+    if not study.user_attrs.get(FOREIGN_CODE_ATTR):
+        return
+    plugins = settings.surroundings.plugins.allow
+    if settings.run.runs_code:
+        what, where = settings.run.objective_name, "objective in params.yaml"
+    elif plugins:
+        what, where = f"plugins of {', '.join(plugins)}", "plugins.allow in config.yaml"
+    else:
+        return
+    raise UsageError(
+        f"study {study.study_name!r} was imported, and its trials run {what}, which no file of "
+        f"this project names; if it is yours, write it under {where} and run: tunectl tune --study "
+        f"{study.study_name}"
+    )
 
 
 def first_settings(study: optuna.Study) -> Settings | None:

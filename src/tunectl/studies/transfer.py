@@ -25,8 +25,6 @@ from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
 
-from tunectl.config.run import OpenRun
-from tunectl.config.runs import run_model
 from tunectl.config.search_schema import checked_study_name
 from tunectl.errors import Problem, StorageError, StudyExistsError, StudyFileError, UsageError
 from tunectl.studies.attributes import MLFLOW_RUN_ID, MLFLOW_STUDY
@@ -126,20 +124,19 @@ def _exists(name: str) -> StudyExistsError:
 def _user_attributes(portable: PortableStudy, name: str) -> dict[str, Any]:
     """Return the study's attributes; the configuration stored with it names the study.
 
-    Its runs in MLflow stay those of the study that it is a copy of.
+    Its runs in MLflow stay those of the study that it is a copy of. Whatever code it names is
+    marked as nobody's in this project.
     """
-    kept = {key: value for key, value in portable.user_attrs.items() if key != MLFLOW_STUDY}
+    left_out = (MLFLOW_STUDY, FOREIGN_CODE_ATTR)
+    kept = {key: value for key, value in portable.user_attrs.items() if key not in left_out}
+    if SETTINGS_ATTR not in kept:
+        return kept  # another program's study
     try:
         settings = json.loads(json.dumps(kept[SETTINGS_ATTR]))
         settings["search"]["study"]["name"] = name
-        runs_code = issubclass(run_model(settings["run"].get("objective")), OpenRun)
-    except (
-        KeyError,
-        TypeError,
-        AttributeError,
-    ):  # another program's study, or no configuration of ours
-        return kept
-    return {**kept, SETTINGS_ATTR: settings, **({FOREIGN_CODE_ATTR: True} if runs_code else {})}
+    except (KeyError, TypeError):  # no configuration of ours, whatever else it is
+        return {**kept, FOREIGN_CODE_ATTR: True}
+    return {**kept, SETTINGS_ATTR: settings, FOREIGN_CODE_ATTR: True}
 
 
 def _without_run(trial: FrozenTrial) -> FrozenTrial:
