@@ -63,7 +63,10 @@ def test_files_that_cannot_be_read_are_all_named(project: Project) -> None:
 
     lines = refused(project, "tune")
 
-    assert lines[0] == "config.yaml: there is no such file; `tunectl init` writes it"
+    assert (
+        lines[0]
+        == "config.yaml: there is no such file; `tunectl init` writes it, and an empty one will do"
+    )
     assert lines[1] == "params.yaml:2: is not UTF-8 text; save it as UTF-8"
     assert lines[2].startswith("optuna_params.yaml: cannot be read: ")
 

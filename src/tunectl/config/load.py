@@ -22,7 +22,7 @@ from tunectl.config.layer import forget
 from tunectl.config.layout import Layout, layout_of
 from tunectl.config.origin import DEFAULT, Origin, find_origin, problem_at
 from tunectl.config.overrides import Override
-from tunectl.config.runs import DEFAULT_OBJECTIVE
+from tunectl.config.runs import DEFAULT_OBJECTIVE, objective_flaw
 from tunectl.config.schema import Settings, Surroundings
 from tunectl.config.search_schema import Failures, Search, Study
 from tunectl.config.section import Section
@@ -111,10 +111,7 @@ def load(project: Path, *, files: Files | None = None, overrides: Sequence[str] 
             taking(document, str(path))
     for override in parsed:
         draft.apply(override)
-    if isinstance(objective, str) and "${" in objective:
-        message = "has to be written out: it decides which keys there may be"
-        origin = find_origin(draft.origins, "objective")
-        raise ConfigError([problem_at(origin, message, "objective")])
+    _refuse_unknown_objective(objective, draft)
     checked = _Checked(draft)
     if draft.problems:
         raise ConfigError(_in_order(draft.problems, [str(path) for path, _ in documents]))
@@ -173,6 +170,8 @@ def read_study_name(project: Path, optuna_params: Path = Path("optuna_params.yam
 
 def _read(project: Path, path: Path) -> Document:
     hint = "; `tunectl init` writes it" if str(path) in _USUAL_NAMES else ""
+    if str(path) == _USUAL_NAMES[0]:
+        hint += ", and an empty one will do"
     return read(project / path, name=str(path), if_missing=f"there is no such file{hint}")
 
 
@@ -323,6 +322,22 @@ def _all_origins(draft: Draft, settings: Settings) -> dict[str, Origin]:
     return {key: written.get(key, DEFAULT) for key in keys}
 
 
+def _refuse_unknown_objective(objective: object, draft: Draft) -> None:
+    """Refuse what names no objective: without one, every other key would seem to be wrong.
+
+    Raises:
+        ConfigError: that alone is said.
+    """
+    message = objective_flaw(objective)
+    if message is not None:
+        origin = find_origin(draft.origins, "objective")
+        raise ConfigError([problem_at(origin, message, "objective")])
+    for problem in draft.problems:
+        name = problem.key or ""
+        if "unknown key" in problem.message and fields.nearest(name, ["objective"]):
+            raise ConfigError([problem])
+
+
 def named_objective(
     params: Document | None, search: Document | None, overrides: Sequence[Override]
 ) -> object:
@@ -336,7 +351,7 @@ def named_objective(
     base = search.values.get(fields.BASE) if search else None
     said: object = DEFAULT_OBJECTIVE
     for values in (base, params.values if params else None):
-        if isinstance(values, Mapping) and values.get("objective") is not None:
+        if isinstance(values, Mapping) and "objective" in values:
             said = values["objective"]
     for override in overrides:
         if override.parts == ("objective",):

@@ -235,13 +235,18 @@ def _surroundings(
             continue
         is_run = key.partition(".")[0] not in NOT_OF_THE_RUN and key not in NEUTRAL
         matters = trials and (is_run or key.removeprefix("runtime.") in RESULT_RUNTIME)
+        grade, why = Grade.SAFE, "it changes no result"
+        if matters:
+            grade, why = Grade.DEGRADES, "earlier results may not be comparable"
+        if matters and key == "objective":
+            grade, why = Grade.IMPOSSIBLE, "earlier trials ran something else"
         yield Difference(
             key=key,
             then=str(then.get(key)),
             now=str(now.get(key)),
-            grade=Grade.DEGRADES if matters else Grade.SAFE,
-            why="earlier results may not be comparable" if matters else "it changes no result",
-            of_space=False,
+            grade=grade,
+            why=why,
+            of_space=grade is Grade.IMPOSSIBLE,  # no more to be mended than another space
         )
 
 

@@ -197,7 +197,10 @@ def test_missing_files_say_who_writes_them(tmp_path: Path) -> None:
         load(tmp_path, files=Files(params=Path("mine.yaml")))
 
     messages = {problem.file: problem.message for problem in caught.value.problems}
-    assert messages["config.yaml"] == "there is no such file; `tunectl init` writes it"
+    assert (
+        messages["config.yaml"]
+        == "there is no such file; `tunectl init` writes it, and an empty one will do"
+    )
     assert messages["mine.yaml"] == "there is no such file"
     assert set(messages) == {"config.yaml", "mine.yaml", "optuna_params.yaml"}
 
@@ -307,7 +310,7 @@ def test_every_section_can_be_overridden(tmp_path: Path) -> None:
         tmp_path,
         "paths.outputs_root=elsewhere",
         "plugins.allow=[mine]",
-        "objective=other",
+        "objective=flow_cnn",
         "training={epochs: 3, seed: 4}",
         "study.n_trials=7",
         "base_params.model.hidden=16",
@@ -317,7 +320,7 @@ def test_every_section_can_be_overridden(tmp_path: Path) -> None:
     settings = loaded.settings
     assert settings.surroundings.paths.outputs_root == "elsewhere"
     assert settings.surroundings.plugins.allow == ("mine",)
-    assert settings.run.objective_name == "other"
+    assert settings.run.objective_name == "flow_cnn"
     assert (settings.run.epochs, settings.run.seed) == (3, 4)
     assert settings.search.study.n_trials == 7
     assert settings.run.as_kind(TrainingRun).model.hidden == 16
