@@ -65,6 +65,7 @@ def init(
     from rich.text import Text
 
     from tunectl.artifacts.atomic import write_text
+    from tunectl.config.fields import nearest
     from tunectl.config.json_schema import FOLDER
     from tunectl.config.runs import DEFAULT_OBJECTIVE
     from tunectl.config.seed_spaces import SEED_SPACES
@@ -73,7 +74,9 @@ def init(
     chosen = objective or DEFAULT_OBJECTIVE
     if chosen not in SEED_SPACES:
         valid = ", ".join(SEED_SPACES)
-        raise UsageError(f"--objective {chosen}: init has no files for it; valid: {valid}")
+        near = nearest(chosen, SEED_SPACES)
+        hint = f"did you mean {near}? " if near else ""
+        raise UsageError(f"--objective {chosen}: init has no files for it; {hint}valid: {valid}")
     folder = context.obj.project / (directory or ".")
     texts = render(chosen)
     there = [name for name in texts if (folder / name).exists()]

@@ -105,9 +105,7 @@ class Tally:
         """
         if self.is_hopeless:
             last = self.ended[-(self._most_failures or 0) :]
-            raise NoTrialSucceededError(
-                f"stopped: {len(last)} trials failed one after another\n{_reasons(last)}"
-            )
+            raise NoTrialSucceededError(f"stopped: {_count_text(len(last))}\n{_reasons(last)}")
         if not stopped_early and self.ended and all(one.state == "failed" for one in self.ended):
             raise NoTrialSucceededError(f"no trial succeeded\n{_reasons(self.ended)}")
 
@@ -135,6 +133,10 @@ def _announce(place: Workplace, budget: Budget, n_workers: int) -> None:
             workers=n_workers,
         )
     )
+
+
+def _count_text(count: int) -> str:
+    return "1 trial failed" if count == 1 else f"{count} trials failed one after another"
 
 
 def _reasons(failed: Sequence[TrialEnded]) -> str:
