@@ -34,6 +34,7 @@ class Draft:
     layout: Layout
     config: Layer = field(default_factory=Layer)
     study: Layer = field(default_factory=Layer)
+    included: Layer = field(default_factory=Layer)
     base: Layer = field(default_factory=Layer)
     params: Layer = field(default_factory=Layer)
     overrides: Layer = field(default_factory=Layer)
@@ -43,7 +44,9 @@ class Draft:
     @property
     def layers(self) -> tuple[Layer, ...]:
         """All layers, the weakest first."""
-        return (self.config, self.study, self.base, self.params, self.overrides)
+        return (
+            self.config, self.study, self.included, self.base, self.params, self.overrides
+        )  # fmt: skip
 
     @property
     def origins(self) -> dict[str, Origin]:

@@ -64,7 +64,8 @@ class Augmentation(Section):
     """How images of the training split are changed, each time anew."""
 
     file: str | None = Field(
-        None, description="a YAML file with the keys below, such as auguments.yaml; null: none"
+        None,
+        description="a YAML file with keys as below, such as auguments.yaml, read once; null: none",
     )
     flip_horizontal: bool = Field(False, description="left and right, every other time")
     flip_vertical: bool = Field(False, description="top and bottom, every other time")
@@ -74,13 +75,6 @@ class Augmentation(Section):
     brightness: float = Field(0.0, ge=0, description="up to so many standard deviations, each way")
     contrast: float = Field(0.0, ge=0, lt=1, description="more or less by up to this share")
     noise: float = Field(0.0, ge=0, description="normal, of so many standard deviations")
-
-    @model_validator(mode="after")
-    def _all_in_one_place(self) -> Self:
-        others = self.model_dump(exclude={"file"}, exclude_defaults=True)
-        if self.file is not None and others:
-            raise ValueError(f"file says it all; {next(iter(others))} belongs there")
-        return self
 
 
 class ImageModel(Section):

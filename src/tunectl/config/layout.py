@@ -54,7 +54,8 @@ class Layout:
         return {
             key: info
             for key, info in fields.leaves(self.run).items()
-            if "." in key and not key.startswith("objective.")
+            # A file is read with the configuration, before there are trials.
+            if "." in key and not key.startswith("objective.") and key != "augmentation.file"
         }
 
     def tunable_at(self, key: str) -> FieldInfo | None:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from tunectl.config import fields
 from tunectl.config import overrides as override_grammar
 from tunectl.config.draft import Draft
+from tunectl.config.included import include_augmentation, own_keys
 from tunectl.config.interpolation import drop, leaves, merge, prune, resolve
 from tunectl.config.layer import forget
 from tunectl.config.layout import Layout, layout_of
@@ -112,9 +113,12 @@ def load(project: Path, *, files: Files | None = None, overrides: Sequence[str] 
     for override in parsed:
         draft.apply(override)
     _refuse_unknown_objective(objective, draft)
+    included = include_augmentation(draft, project)
     checked = _Checked(draft)
     if draft.problems:
-        raise ConfigError(_in_order(draft.problems, [str(path) for path, _ in documents]))
+        found = [own_keys(problem, included) for problem in draft.problems]
+        names = [*(str(path) for path, _ in documents), *included]
+        raise ConfigError(_in_order(found, names))
     return Loaded(settings=checked.settings(), origins=_all_origins(draft, checked.settings()))
 
 

@@ -19,10 +19,10 @@ from tunectl.training.image_data import (
     Images,
     image_problems,
     load_images,
-    read_augmentation,
     split_by_class,
 )
 from tunectl.training.image_tensors import ImageTensors
+from tunectl.training.losses import WeightedClassLoss
 from tunectl.training.models import build_from
 from tunectl.training.plans import ImageKind, ImagePlan
 
@@ -41,10 +41,9 @@ class ImageSetup:
             raise DataError(problems)
         images = load_images(own.dataset, project)
         split = split_by_class(images.labels, own.data_split)
-        augmentation = read_augmentation(own.augmentation, project)
         classes = len(images.names)
         return Prepared(
-            data=ImageTensors(images, split, augmentation, device),
+            data=ImageTensors(images, split, own.augmentation, device),
             split=split,
             plan=plan_network(own, images),
             training=own.training,
@@ -93,17 +92,17 @@ def plan_network(run: ImageRun, images: Images) -> ImagePlan:
     )
 
 
-def make_loss(training: ImageTraining, labels: Indices, classes: int) -> nn.CrossEntropyLoss:
-    """Return what the training minimises.
+def make_loss(training: ImageTraining, labels: Indices, classes: int) -> nn.Module:
+    """Return what the training minimises, a mean over samples.
 
     Args:
         training: Whether rare classes count more, and the smoothing.
         labels: Of the training split.
         classes: How many there are.
     """
-    weight = None
-    if training.class_weights:
-        counts = np.maximum(np.bincount(labels, minlength=classes), 1)
-        # In inverse proportion to their number, 1 for a class of average size.
-        weight = torch.tensor(len(labels) / (classes * counts), dtype=torch.float32)
-    return nn.CrossEntropyLoss(weight=weight, label_smoothing=training.label_smoothing)
+    if not training.class_weights:
+        return nn.CrossEntropyLoss(label_smoothing=training.label_smoothing)
+    counts = np.bincount(labels, minlength=classes)
+    # In inverse proportion to their number, and 1 on the mean over the training split.
+    weights = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    return WeightedClassLoss(torch.tensor(weights, dtype=torch.float32), training.label_smoothing)

@@ -17,7 +17,7 @@ from tunectl.training.class_metrics import (
     confusion,
     probabilities,
 )
-from tunectl.training.image_data import correction_of, imbalance, load_images, read_augmentation
+from tunectl.training.image_data import correction_of, imbalance, load_images
 from tunectl.training.image_tensors import ImageTensors
 from tunectl.training.loop import FitResult
 
@@ -29,10 +29,6 @@ class ImageTrial(NetworkTrial):
         super().__init__(setup, context, device)
         self.image_run = self.config.run.as_kind(ImageRun)
         self.images = load_images(self.image_run.dataset, context.project)
-        how = read_augmentation(self.image_run.augmentation, context.project)
-        changed = how.model_dump(exclude_defaults=True)
-        if changed:  # those of a file stand nowhere else in what the trial leaves
-            context.log.info("augmentation: %s", changed)
         message = imbalance(self.images)
         if message is not None:
             context.log.info(message)

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from tunectl.config.image_run import Augmentation, ImageDataset, ImageRun
+from tunectl.config.image_run import ImageDataset, ImageRun
 from tunectl.config.network_run import DataSplit
 from tunectl.errors import DataError, Problem
 from tunectl.training.architecture import Layout
@@ -97,61 +95,50 @@ def correction_of(dataset: ImageDataset) -> dict[str, Any] | None:
 def split_by_class(labels: Indices, shares: DataSplit) -> Split:
     """Split images at random so that each part has each class in the same proportion.
 
+    The parts are as large as without classes, as far as each gets an image of every class that has
+    three or more.
+
     Args:
         labels: (N,).
         shares: Share of each part, and the seed.
     """
     generator = np.random.default_rng(shares.seed)
     parts: tuple[list[Indices], ...] = ([], [], [])
-    for label in np.unique(labels):
+    classes, counts = np.unique(labels, return_counts=True)
+    for label, sizes in zip(classes, class_sizes(counts, shares), strict=True):
         rows = generator.permutation(np.flatnonzero(labels == label)).astype(np.int64)
-        first, second, _ = split_sizes(len(rows), shares)
-        for part, chosen in zip(parts, np.split(rows, [first, first + second]), strict=True):
+        for part, chosen in zip(parts, np.split(rows, np.cumsum(sizes)[:2]), strict=True):
             part.append(chosen)
     return Split(*(np.sort(np.concatenate(part)) for part in parts))
 
 
-def read_augmentation(how: Augmentation, project: Path) -> Augmentation:
-    """Return the augmentation that counts: that of the file, if one is named.
+def class_sizes(counts: Indices, shares: DataSplit) -> Indices:
+    """Return how many images of each class are for training, validation and test, (K, 3).
 
-    Raises:
-        DataError: the file is not there, or is no such file.
+    Each part gets the whole part of its share of a class. What is left goes where most was lost by
+    that, as long as the part is not yet as large as it is to be.
+
+    Args:
+        counts: (K,), images of each class.
+        shares: Share of each part.
     """
-    if how.file is None:
-        return how
-    path = project / Path(how.file).expanduser()
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        message = f"cannot be read: {reason}"
-        raise DataError(
-            [Problem(message=message, file=how.file, key="augmentation.file")]
-        ) from error
-    problems = _augmentation_problems(values, how.file)
-    if problems:
-        raise DataError(problems)
-    return Augmentation.model_validate(values)
-
-
-def _augmentation_problems(values: object, shown: str) -> list[Problem]:
-    valid = ", ".join(name for name in Augmentation.model_fields if name != "file")
-    if not isinstance(values, Mapping) or "file" in values:
-        return [Problem(message=f"must be a mapping of {valid}", file=shown)]
-    try:
-        Augmentation.model_validate(dict(values))
-    except ValidationError as error:
-        return [
-            Problem(
-                message=f"unknown key; valid: {valid}"
-                if one["type"] == "extra_forbidden"
-                else one["msg"],
-                file=shown,
-                key=".".join(map(str, one["loc"])),
-            )
-            for one in error.errors()
-        ]
-    return []
+    exact = counts[:, None] * np.array([shares.train, shares.valid, shares.test])
+    sizes: Indices = np.floor(exact + 1e-9).astype(np.int64)
+    sizes[counts >= 3] = np.maximum(sizes[counts >= 3], 1)
+    left = counts - sizes.sum(axis=1)
+    for label in np.flatnonzero(left < 0):
+        while left[label] < 0:  # the ones that there must be, from the largest part
+            sizes[label, np.argmax(sizes[label])] -= 1
+            left[label] += 1
+    wanted = np.array(split_sizes(int(counts.sum()), shares)) - sizes.sum(axis=0)
+    by_loss = np.argsort((sizes - exact).ravel(), kind="stable")
+    for is_wanted in (True, False):  # what fits no part any more goes where most was lost
+        for label, part in zip(*np.unravel_index(by_loss, sizes.shape), strict=True):
+            if left[label] > 0 and (wanted[part] > 0 or not is_wanted):
+                sizes[label, part] += 1
+                left[label] -= 1
+                wanted[part] -= 1
+    return sizes
 
 
 def image_problems(run: ImageRun, project: Path) -> list[Problem]:
@@ -160,16 +147,14 @@ def image_problems(run: ImageRun, project: Path) -> list[Problem]:
     Raises:
         StorageError: the embedded images cannot be written.
     """
-    problems: list[Problem] = []
-    try:
-        read_augmentation(run.augmentation, project)
-    except DataError as error:
-        problems += error.problems
+    if run.augmentation.file is not None:  # a configuration that was not loaded from files
+        message = "is only read with the configuration; put its keys here"
+        return [Problem(key="augmentation.file", message=message)]
     try:
         images = load_images(run.dataset, project)
     except DataError as error:
-        return [*problems, *error.problems]
-    return [*problems, *_size_problems(run, images), *_split_problems(run, images)]
+        return list(error.problems)
+    return [*_size_problems(run, images), *_split_problems(run, images)]
 
 
 def imbalance(images: Images) -> str | None:
@@ -204,11 +189,6 @@ def _split_problems(run: ImageRun, images: Images) -> list[Problem]:
         message = f"each class needs 3 images or more; too few of {', '.join(few)}"
         problems.append(Problem(key="dataset.source", message=message))
     split = split_by_class(images.labels, run.data_split)
-    for name in ("train", "valid", "test"):
-        size = len(getattr(split, name))
-        if size < len(images.names):
-            message = f"gets {size} images, less than there are classes ({len(images.names)})"
-            problems.append(Problem(key=f"data_split.{name}", message=message))
     if not 2 <= run.training.batch_size <= len(split.train):
         message = (
             f"must be from 2 (for the batch normalisation) to {len(split.train)}, "

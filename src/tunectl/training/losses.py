@@ -6,6 +6,38 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+
+class WeightedClassLoss(nn.Module):
+    """Mean over the samples of the cross entropy times the weight of the sample's class.
+
+    It is divided by the number of samples and not by the sum of their weights, so that the losses
+    of the parts of a batch, joined by their numbers of samples, are the loss of the batch.
+
+    Args:
+        weights: One per class, (K,).
+        label_smoothing: Share of a target that is given to all classes alike.
+    """
+
+    weights: Tensor
+
+    def __init__(self, weights: Tensor, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.register_buffer("weights", weights)
+        self._label_smoothing = label_smoothing
+
+    def forward(self, scores: Tensor, classes: Tensor) -> Tensor:
+        """Return the loss, a scalar.
+
+        Args:
+            scores: (B, K).
+            classes: (B,), the number of each sample's class.
+        """
+        each = functional.cross_entropy(
+            scores, classes, reduction="none", label_smoothing=self._label_smoothing
+        )
+        return (each * self.weights[classes]).mean()
 
 
 class WeightedMSELoss(nn.Module):

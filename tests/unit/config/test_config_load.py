@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tunectl.config.image_run import Augmentation, ImageRun
 from tunectl.config.load import (
     Files,
     Loaded,
@@ -74,6 +75,46 @@ def test_a_heading_with_nothing_under_it_means_the_defaults(tmp_path: Path) -> N
     assert loaded.settings.run.as_kind(TrainingRun).training.epochs == 100
     assert loaded.settings.run.as_kind(TrainingRun).model.hidden == 8
     assert loaded.settings.search.params_to_tune == {}
+
+
+IMAGES = "objective: image_classifier\naugmentation:\n  file: auguments.yaml\n"
+
+
+def test_an_augmentation_file_becomes_part_of_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "auguments.yaml").write_text("shift: 0.1\nrotation: 5.0\nzoom: 0.3\n")
+    loaded = _load(
+        tmp_path,
+        "augmentation.zoom=0.2",
+        params=f"{IMAGES}  shift: 0.4\n",
+        optuna_params="study: {direction: maximize, metric: val_acc}\n"
+        "params_to_tune:\n  augmentation.noise: {low: 0.0, high: 0.2}\n",
+    )
+
+    how = loaded.settings.run.as_kind(ImageRun).augmentation
+    assert how == Augmentation(shift=0.4, rotation=5.0, zoom=0.2)  # file: null
+    assert str(loaded.origins["augmentation.rotation"]) == "auguments.yaml:2"
+    assert "augmentation.noise" in loaded.settings.search.params_to_tune
+
+
+@pytest.mark.parametrize(
+    ("text", "file", "line", "key", "words"),
+    [
+        (None, "params.yaml", 3, "augmentation.file", "auguments.yaml: there is no such file"),
+        ("shift: [\n", "auguments.yaml", 1, None, "not valid YAML"),
+        ("zoom: 0.1\nshift: 3\n", "auguments.yaml", 2, "shift", "must be at most 0.5"),
+        ("\nrotate: 5\n", "auguments.yaml", 2, "rotate", "did you mean 'rotation'"),
+        ("file: more.yaml\n", "auguments.yaml", 1, "file", "names no other file"),
+    ],
+)
+def test_what_is_wrong_with_an_augmentation_file_is_named_with_its_line(
+    text: str | None, file: str, line: int, key: str | None, words: str, tmp_path: Path
+) -> None:
+    if text is not None:
+        (tmp_path / "auguments.yaml").write_text(text)
+    (problem,) = _problems(tmp_path, params=IMAGES)
+
+    assert (problem.file, problem.line, problem.key) == (file, line, key)
+    assert words in problem.message
 
 
 def test_interpolation_reaches_across_the_files(

@@ -15,9 +15,9 @@ from told import Told, context_for
 
 from tunectl.config.image_run import ImageRun
 from tunectl.config.schema import Runtime
-from tunectl.errors import DataError
 from tunectl.objectives.base import Advising, TrialInterrupted, TrialPruned
 from tunectl.objectives.image_classifier import ImageClassifier
+from tunectl.objectives.image_setup import make_loss
 from tunectl.objectives.registry import find_objective
 from tunectl.training.image_data import forget_images, load_images, split_by_class
 from tunectl.training.packaged import load_packaged
@@ -232,28 +232,12 @@ def test_an_interrupted_trial_goes_on_to_the_bit_also_with_augmentation(project:
         assert same[0].read_bytes() == same[1].read_bytes(), name
 
 
-def test_augmentation_changes_the_training_and_can_stand_in_a_file(project: Path) -> None:
+def test_augmentation_changes_the_training(project: Path) -> None:
     plain = context_of(project, "val_loss", "plain")
-    inline = context_of(project, "val_loss", "inline", augmentation={"shift": 0.2})
-    (project / "auguments.yaml").write_text("shift: 0.2\n")
-    in_file = context_of(project, "val_loss", "in_file", augmentation={"file": "auguments.yaml"})
+    changed = context_of(project, "val_loss", "changed", augmentation={"shift": 0.2})
 
-    values = [ImageClassifier().run(one).value for one in (plain, inline, in_file)]
+    values = [ImageClassifier().run(one).value for one in (plain, changed)]
     assert values[0] != values[1]
-    assert values[1] == values[2]
-
-
-def test_what_is_wrong_with_an_augmentation_is_named(project: Path) -> None:
-    run = ImageRun.model_validate(run_of(augmentation={"file": "auguments.yaml"}))
-    (missing,) = ImageClassifier().problems(run, project)
-    assert missing.key == "augmentation.file"
-
-    (project / "auguments.yaml").write_text("shift: 3\nrotate: 5\n")
-    found = {problem.key: problem.message for problem in ImageClassifier().problems(run, project)}
-    assert set(found) == {"shift", "rotate"}
-    assert "rotation" in found["rotate"]
-    with pytest.raises(DataError):
-        ImageClassifier().run(context_of(project, augmentation={"file": "auguments.yaml"}))
 
 
 def test_a_pruned_trial_leaves_its_histories(project: Path) -> None:
@@ -284,14 +268,18 @@ def test_classes_out_of_balance_are_reported(
     assert "out of balance" in caplog.text
 
 
-def test_class_weights_are_in_inverse_proportion_to_the_images(project: Path) -> None:
+def test_class_weights_count_the_same_however_a_batch_is_cut() -> None:
     labels = np.array([0, 0, 0, 1], dtype=np.int64)
-    from tunectl.objectives.image_setup import make_loss
+    training = {"class_weights": True, "label_smoothing": 0.1}
+    loss = make_loss(ImageRun.model_validate(run_of(training=training)).training, labels, 2)
+    scores = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
+    classes = torch.from_numpy(labels)
 
-    run = ImageRun.model_validate(run_of(training={"class_weights": True}))
-    weight = make_loss(run.training, labels, 2).weight
-    assert weight is not None
-    torch.testing.assert_close(weight, torch.tensor([4 / 6, 4 / 2]))
+    each = torch.nn.functional.cross_entropy(scores, classes, reduction="none", label_smoothing=0.1)
+    whole = loss(scores, classes)
+    torch.testing.assert_close(whole, (each * torch.tensor([4 / 6, 4 / 6, 4 / 6, 4 / 2])).mean())
+    parts = [loss(scores[rows], classes[rows]) for rows in (slice(0, 2), slice(2, 4))]
+    torch.testing.assert_close(sum(parts) / 2, whole)
 
 
 def test_it_can_be_rehearsed(project: Path) -> None:
@@ -312,7 +300,6 @@ def test_it_can_be_rehearsed(project: Path) -> None:
         ({"model": {"patch_size": 9}}, "model.patch_size"),
         ({"training": {"batch_size": 1}}, "training.batch_size"),
         ({"training": {"batch_size": 1000}}, "training.batch_size"),
-        ({"data_split": {"train": 0.97, "valid": 0.02, "test": 0.01}}, "data_split.test"),
         ({"dataset": {"class_names": ["a", "b"]}}, "dataset.class_names"),
     ],
 )

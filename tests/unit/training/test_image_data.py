@@ -16,6 +16,7 @@ from tunectl.config.network_run import DataSplit
 from tunectl.errors import DataError
 from tunectl.training.augment import augment
 from tunectl.training.brightness import correct
+from tunectl.training.data import split_sizes
 from tunectl.training.image_data import forget_images, load_images, split_by_class
 from tunectl.training.image_networks import cut
 
@@ -176,6 +177,23 @@ def test_each_part_has_each_class_in_the_same_proportion() -> None:
     other = split_by_class(labels, DataSplit(seed=1))
     assert other.train.tolist() != split.train.tolist()
     assert split_by_class(labels, DataSplit()).train.tolist() == split.train.tolist()
+
+
+@pytest.mark.parametrize("counts", [[3] * 40, [4, 5, 7, 11, 101], [3, 500], [10] * 7])
+def test_the_parts_of_small_classes_have_their_shares_and_every_class(counts: list[int]) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts).astype(np.int64)
+    shares = DataSplit()
+    split = split_by_class(labels, shares)
+
+    parts = [split.train, split.valid, split.test]
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(labels)))
+    for part in parts:
+        assert np.bincount(labels[part], minlength=len(counts)).min() >= 1
+    wanted = split_sizes(len(labels), shares)
+    if counts[0] > 3:  # three images can be split in one way only
+        assert tuple(map(len, parts)) == wanted
+    else:
+        assert len(parts[0]) >= len(labels) / 3
 
 
 def test_equalising_levels_the_histogram_whatever_the_exposure() -> None:
