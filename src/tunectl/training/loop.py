@@ -148,8 +148,9 @@ class TrainingState:
         optimizer: Of its parameters.
         schedule: Of the learning rate; None where it stays as it is.
         epoch: Epochs done.
-        histories: `train_loss`, `learning_rate`, each ranking metric and, where gradients are
-            clipped, the largest `gradient_norm` before that: one value per epoch.
+        histories: `train_loss`, the `learning_rate` of the last step, each ranking metric and,
+            where gradients are clipped, the largest `gradient_norm` before that: one value per
+            epoch.
         best: The best epoch so far.
         position: Where the next epoch has come to.
         trained_s: Seconds that the training has taken.
@@ -268,6 +269,8 @@ def fit(
         record = EpochRecord(epoch=epoch, train_loss=train_loss, metrics=metrics)
         _take_down(state, record, norm)
         judge.check(epoch, {"train_loss": train_loss, **metrics})
+        if norm is None:
+            _check_last_gradients(state.model, epoch)
         _keep_if_best(state, record, plan)
         if state.schedule is not None:
             state.schedule.after_epoch(epoch, metrics[judge.error])
@@ -435,9 +438,16 @@ def _largest_norm(position: EpochPosition, epoch: int) -> float | None:
     return norm
 
 
+def _check_last_gradients(model: nn.Module, epoch: int) -> None:
+    """Make sure that an epoch's last step was a good one, where no norms are taken on the way."""
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    check_gradients(epoch, float(nn.utils.get_total_norm(gradients)))
+
+
 def _take_down(state: TrainingState, record: EpochRecord, norm: float | None) -> None:
     state.epoch = record.epoch
-    learning_rate = float(state.optimizer.param_groups[0]["lr"])
+    rate = state.optimizer.param_groups[0]["lr"]
+    learning_rate = float(rate) if state.schedule is None else state.schedule.last_rate
     values = {"train_loss": record.train_loss, **record.metrics, "learning_rate": learning_rate}
     if norm is not None:
         values["gradient_norm"] = norm

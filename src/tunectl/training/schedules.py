@@ -47,9 +47,17 @@ class Schedule:
             else None
         )
         self._warmup_epochs = training.warmup_epochs
+        self._optimizer = optimizer
+        self._last_rate: float | None = None
+
+    @property
+    def last_rate(self) -> float:
+        """The learning rate of the last step."""
+        return _rate(self._optimizer) if self._last_rate is None else self._last_rate
 
     def after_batch(self) -> None:
         """Set the learning rate of the next step."""
+        self._last_rate = _rate(self._optimizer)
         if self._by_batch is not None:
             self._by_batch.step()
 
@@ -66,7 +74,8 @@ class Schedule:
     def state_dict(self) -> dict[str, Any]:
         """Return where it stands, as plain values."""
         parts = {"by_batch": self._by_batch, "plateau": self._plateau}
-        return {name: part.state_dict() for name, part in parts.items() if part is not None}
+        states = {name: part.state_dict() for name, part in parts.items() if part is not None}
+        return {**states, "last_rate": self._last_rate}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from where another one of the same training stood."""
@@ -74,6 +83,7 @@ class Schedule:
             self._by_batch.load_state_dict(state["by_batch"])
         if self._plateau is not None:
             self._plateau.load_state_dict(state["plateau"])
+        self._last_rate = state.get("last_rate")
 
 
 def make_schedule(
@@ -83,6 +93,10 @@ def make_schedule(
     if training.scheduler == "none" and not training.warmup_epochs:
         return None
     return Schedule(optimizer, training, steps_per_epoch)
+
+
+def _rate(optimizer: Optimizer) -> float:
+    return float(optimizer.param_groups[0]["lr"])
 
 
 def _by_batch(
@@ -96,6 +110,7 @@ def _by_batch(
             max_lr=training.learning_rate,
             # One more than there are steps: the last call sets a rate that no step uses.
             total_steps=total + 1,
+            cycle_momentum=False,  # it is named after the learning rate and changes nothing else
             pct_start=max(warmup / total, 1 / total) if warmup else ONE_CYCLE_WARMUP,
         )
     main: LRScheduler | None = None

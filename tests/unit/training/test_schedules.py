@@ -116,6 +116,20 @@ def test_one_cycle_rises_to_the_learning_rate_and_falls() -> None:
     assert rates[-1] < rates[0] < max(rates)
 
 
+def test_one_cycle_leaves_the_momentum_as_it_is() -> None:
+    state = _start(_training(scheduler="one_cycle", optimizer="sgd"))
+    _fit(state)
+
+    assert state.optimizer.param_groups[0]["momentum"] == 0.9
+
+
+def test_the_histories_have_the_learning_rate_that_an_epoch_used() -> None:
+    training = _training(scheduler="step", scheduler_epochs=1, scheduler_factor=0.5)
+    rates = _fit(_start(training)).histories["learning_rate"]
+
+    assert rates == pytest.approx([0.01 * 0.5**epoch for epoch in range(EPOCHS)])
+
+
 @pytest.mark.parametrize("scheduler", ["cosine", "step", "plateau", "one_cycle"])
 def test_a_training_with_a_schedule_goes_on_to_the_bit(scheduler: str, tmp_path: Path) -> None:
     training = _training(
@@ -161,6 +175,20 @@ def test_gradients_that_explode_are_named_with_their_epoch() -> None:
 
     with pytest.raises(DivergedError, match=r"gradients exploded in epoch 1, norm (inf|nan)"):
         _fit(_start(_training()), loss=Exploding(), clip_norm=1.0)
+
+
+def test_gradients_that_are_no_numbers_are_seen_without_clipping_and_in_no_metric() -> None:
+    state = _start(_training())
+    unused = nn.Parameter(torch.zeros(1))
+    state.model.register_parameter("unused", unused)
+
+    class Cusp(nn.Module):
+        def forward(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            return (outputs - targets).square().mean() + (0 * unused).sqrt().sum()
+
+    with pytest.raises(DivergedError, match="gradients exploded in epoch 1, norm nan"):
+        _fit(state, loss=Cusp())
+    assert "gradient_norm" not in state.histories
 
 
 def test_a_training_that_gains_no_more_is_ended() -> None:
