@@ -15,7 +15,13 @@ from tunectl.config.search_schema import Direction
 from tunectl.errors import DataError, Problem
 from tunectl.objectives.network import NetworkObjective
 from tunectl.training.class_metrics import DIRECTIONS
-from tunectl.training.image_data import forget_images, image_problems, imbalance, load_images
+from tunectl.training.image_data import (
+    forget_images,
+    image_problems,
+    imbalance,
+    load_images,
+    look_at_images,
+)
 
 if TYPE_CHECKING:
     from tunectl.objectives.network_setup import NetworkSetup
@@ -44,16 +50,24 @@ class ImageClassifier(NetworkObjective):
 
     def problems(self, run: Run, project: Path) -> list[Problem]:
         """Look at the configuration and its images without training."""
-        return image_problems(run.as_kind(ImageRun), project)
+        own = run.as_kind(ImageRun)
+        try:
+            return image_problems(own, load_images(own.dataset, project))
+        except DataError as error:
+            return list(error.problems)
 
     def misfits(self, run: Run, project: Path) -> list[Problem]:
-        """Return what would make a trial fail; images that are in memory are not read again."""
-        return image_problems(run.as_kind(ImageRun), project)
+        """Return what would make a trial fail, as far as headers and labels tell."""
+        own = run.as_kind(ImageRun)
+        try:
+            return image_problems(own, look_at_images(own.dataset, project))
+        except DataError as error:
+            return list(error.problems)
 
     def advice(self, run: Run, project: Path) -> list[Problem]:
         """Return what works but is worth knowing: classes that are out of balance."""
         try:
-            message = imbalance(load_images(run.as_kind(ImageRun).dataset, project))
+            message = imbalance(look_at_images(run.as_kind(ImageRun).dataset, project))
         except DataError:
             return []
         return [Problem(key="dataset.source", message=message)] if message else []

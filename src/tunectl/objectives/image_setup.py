@@ -16,9 +16,10 @@ from tunectl.objectives.base import ModelSize, TrialContext
 from tunectl.objectives.network_setup import Prepared, ReadyTrial
 from tunectl.training.data import Indices
 from tunectl.training.image_data import (
-    Images,
+    ImageFacts,
     image_problems,
     load_images,
+    look_at_images,
     split_by_class,
 )
 from tunectl.training.image_tensors import ImageTensors
@@ -36,10 +37,10 @@ class ImageSetup:
     def prepare(self, run: Run, project: Path, device: str) -> Prepared:
         """Read the images and plan the network; see `NetworkSetup.prepare`."""
         own = run.as_kind(ImageRun)
-        problems = image_problems(own, project)
+        images = load_images(own.dataset, project)
+        problems = image_problems(own, images)
         if problems:
             raise DataError(problems)
-        images = load_images(own.dataset, project)
         split = split_by_class(images.labels, own.data_split)
         classes = len(images.names)
         return Prepared(
@@ -55,14 +56,14 @@ class ImageSetup:
     def size(self, run: Run, project: Path) -> ModelSize:
         """Return parameters and batch size of a configuration; see `Rehearsable.size`."""
         own = run.as_kind(ImageRun)
-        images = load_images(own.dataset, project)
+        images = look_at_images(own.dataset, project)
         with torch.device("meta"):  # shapes only: no memory, no random numbers
             model = build_from(plan_network(own, images))
         return ModelSize(
             n_parameters=sum(parameter.numel() for parameter in model.parameters()),
             batch_size=own.training.batch_size,
-            sample_values=math.prod(images.x.shape[1:]),
-            n_samples=len(images.x),
+            sample_values=math.prod(images.shape),
+            n_samples=len(images.labels),
         )
 
     def trial(self, context: TrialContext, device: str) -> ReadyTrial:
@@ -72,7 +73,7 @@ class ImageSetup:
         return ImageTrial(self, context, device)
 
 
-def plan_network(run: ImageRun, images: Images) -> ImagePlan:
+def plan_network(run: ImageRun, images: ImageFacts) -> ImagePlan:
     """Return the plan of the network for such images."""
     kinds: dict[str, ImageKind] = {
         "cnn": "small_cnn",
@@ -80,10 +81,10 @@ def plan_network(run: ImageRun, images: Images) -> ImagePlan:
         "resnet50": "resnet50",
         "resnet101": "resnet101",
     }
-    side = run.model.patch_size or min(images.x.shape[2:])
+    side = run.model.patch_size or min(images.shape[1:])
     return ImagePlan(
         kind=kinds[run.model.type],
-        channels=images.x.shape[1],
+        channels=images.shape[0],
         targets=len(images.names),
         width=run.model.width,
         dropout_rate=run.model.dropout_rate,

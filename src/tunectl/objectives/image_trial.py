@@ -17,7 +17,7 @@ from tunectl.training.class_metrics import (
     confusion,
     probabilities,
 )
-from tunectl.training.image_data import correction_of, imbalance, load_images
+from tunectl.training.image_data import correction_of, imbalance
 from tunectl.training.image_tensors import ImageTensors
 from tunectl.training.loop import FitResult
 
@@ -28,7 +28,8 @@ class ImageTrial(NetworkTrial):
     def __init__(self, setup: NetworkSetup, context: TrialContext, device: str) -> None:
         super().__init__(setup, context, device)
         self.image_run = self.config.run.as_kind(ImageRun)
-        self.images = load_images(self.image_run.dataset, context.project)
+        assert isinstance(self.ready.data, ImageTensors)
+        self.images = self.ready.data.images  # those that the tensors were made of
         message = imbalance(self.images)
         if message is not None:
             context.log.info(message)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,7 +91,8 @@ def look_at_data(
     """
     run = config.run
     if isinstance(run, ImageRun):
-        return look_at_images(directory, run, project)
+        tolerance = TOLERANCE[config.runtime.precision]
+        return look_at_images(directory, run, project, network, tolerance)
     if not isinstance(run, RegressionRun):
         return None
     if not is_there(run.dataset, project):
@@ -115,35 +117,58 @@ def look_at_data(
     )
 
 
-def look_at_images(directory: TrialDir, run: ImageRun, project: Path) -> DataFacts | None:
+def look_at_images(
+    directory: TrialDir, run: ImageRun, project: Path, network: PackagedNet, tolerance: float
+) -> DataFacts | None:
     """Return what is known of a completed trial's images; see `look_at_data`.
 
     Their fingerprint is that of all files together: names within the folder, and bytes.
+
+    Args:
+        directory: The trial's folder.
+        run: The trial's configuration.
+        project: Absolute path of the project folder.
+        network: The trial's network.
+        tolerance: How far its probabilities may be from the trial's, in their standard deviations.
     """
     if run.dataset.source == "digits" and not (project / "data" / "digits").is_dir():
         return None  # looking must not make them
     try:
         images = load_images(run.dataset, project)
         y_true = np.load(directory.truth_file, allow_pickle=False)
+        y_pred = np.load(directory.predictions_file, allow_pickle=False)
         files = image_files(run.dataset, project)
-        digest = hashlib.sha256()
-        for file in files:
-            digest.update(file.name.encode())
-            digest.update(file.read_bytes())
+        digest = _digest(files, project / Path(run.dataset.path or "").expanduser())
     except (DataError, OSError, ValueError, EOFError):
         return None
     split = split_by_class(images.labels, run.data_split)
     if not np.array_equal(images.labels[split.test], y_true):
+        return None
+    if images.shape != network.input_shape:
+        return None
+    found = network.classify(images.x[split.test])
+    if found.shape != y_pred.shape:
+        return None
+    if not (np.abs(found - y_pred) <= tolerance * y_pred.std(axis=0) + 1e-4).all():
         return None
     count, channels, height, width = images.x.shape
     shapes = {"grey": (height, width), "channels_last": (height, width, channels)}
     sample_shape = shapes.get(images.layout, (channels, height, width))
     shown = str(run.dataset.path or run.dataset.x_path or run.dataset.source)
     kind = f"{len(files)} files" if run.dataset.source == "folder" else str(images.x.dtype)
-    facts = FileFacts(
-        shown=shown, shape=(count, *sample_shape), dtype=kind, sha256=digest.hexdigest()
-    )
+    facts = FileFacts(shown=shown, shape=(count, *sample_shape), dtype=kind, sha256=digest)
     return DataFacts(x=facts, t=None, split=split, sample_shape=sample_shape)
+
+
+def _digest(files: Sequence[Path], root: Path) -> str:
+    """Return the fingerprint of files: their paths within a folder, and their bytes."""
+    digest = hashlib.sha256()
+    for file in files:
+        name = file.relative_to(root) if file.is_relative_to(root) else Path(file.name)
+        content = file.read_bytes()
+        digest.update(f"{name.as_posix()}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
 
 
 def _are_the_same(

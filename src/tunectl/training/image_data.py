@@ -21,25 +21,25 @@ from tunectl.errors import DataError, Problem
 from tunectl.training.architecture import Layout
 from tunectl.training.brightness import correct
 from tunectl.training.data import Indices, Split, split_sizes
-from tunectl.training.image_files import image_files, read_images
+from tunectl.training.image_files import OpenImages, image_files, open_images
 
 KEPT_SELECTIONS = 2
 DRAWN = 0
 """Seed of the draw of `limit_samples`: the same images for every split."""
 
 
-@dataclass(frozen=True)
-class Images:
-    """The selected images. They are shared between trials: read them, never write into them.
+@dataclass(frozen=True, kw_only=True)
+class ImageFacts:
+    """What is known of the selected images without their values.
 
     Args:
-        x: (N, C, H, W), as recorded, or corrected and then from 0 to 1.
+        shape: Of one, (C, H, W); of a folder's images the first one's until all are read.
         labels: (N,), the number of each image's class.
         names: One per class.
         layout: How images are recorded.
     """
 
-    x: NDArray[Any]
+    shape: tuple[int, ...]
     labels: Indices
     names: tuple[str, ...]
     layout: Layout
@@ -49,6 +49,17 @@ class Images:
         """How many images there are of each class."""
         found = np.bincount(self.labels, minlength=len(self.names))
         return dict(zip(self.names, found.tolist(), strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images(ImageFacts):
+    """The selected images. They are shared between trials: read them, never write into them.
+
+    Args:
+        x: (N, C, H, W), as recorded, or corrected and then from 0 to 1.
+    """
+
+    x: NDArray[Any]
 
 
 _Key = tuple[object, ...]
@@ -74,6 +85,16 @@ def load_images(dataset: ImageDataset, project: Path) -> Images:
         if key is not None:
             _cache[key] = images
         return images
+
+
+def look_at_images(dataset: ImageDataset, project: Path) -> ImageFacts:
+    """Return what is known of what `dataset` selects, from headers and labels.
+
+    Raises:
+        DataError, StorageError: as `load_images`, for what shows there.
+    """
+    facts, _ = _select(open_images(dataset, project), dataset)
+    return facts
 
 
 def forget_images() -> None:
@@ -141,23 +162,16 @@ def class_sizes(counts: Indices, shares: DataSplit) -> Indices:
     return sizes
 
 
-def image_problems(run: ImageRun, project: Path) -> list[Problem]:
-    """Return everything in a configuration and its images that would make a trial fail.
-
-    Raises:
-        StorageError: the embedded images cannot be written.
-    """
+def image_problems(run: ImageRun, images: ImageFacts) -> list[Problem]:
+    """Return everything in a configuration that would make a trial on such images fail."""
+    problems = [*_size_problems(run, images), *_split_problems(run, images)]
     if run.augmentation.file is not None:  # a configuration that was not loaded from files
         message = "is only read with the configuration; put its keys here"
-        return [Problem(key="augmentation.file", message=message)]
-    try:
-        images = load_images(run.dataset, project)
-    except DataError as error:
-        return list(error.problems)
-    return [*_size_problems(run, images), *_split_problems(run, images)]
+        problems.append(Problem(key="augmentation.file", message=message))
+    return problems
 
 
-def imbalance(images: Images) -> str | None:
+def imbalance(images: ImageFacts) -> str | None:
     """Return a sentence where one class is more than three times as frequent as another."""
     counts = images.counts
     rarest, commonest = (pick(counts, key=lambda name: counts[name]) for pick in (min, max))
@@ -170,11 +184,11 @@ def imbalance(images: Images) -> str | None:
     )
 
 
-def _size_problems(run: ImageRun, images: Images) -> list[Problem]:
-    side, patch = min(images.x.shape[2:]), run.model.patch_size
+def _size_problems(run: ImageRun, images: ImageFacts) -> list[Problem]:
+    side, patch = min(images.shape[1:]), run.model.patch_size
     problems = []
     if side < 4:
-        message = f"images are {images.x.shape[2]} × {images.x.shape[3]}; at least 4 are needed"
+        message = f"images are {images.shape[1]} × {images.shape[2]}; at least 4 are needed"
         problems.append(Problem(key="dataset.source", message=message))
     if patch and not 4 <= patch <= side:
         message = f"must be 0, or from 4 to {side}, the images' shorter side"
@@ -182,7 +196,7 @@ def _size_problems(run: ImageRun, images: Images) -> list[Problem]:
     return problems
 
 
-def _split_problems(run: ImageRun, images: Images) -> list[Problem]:
+def _split_problems(run: ImageRun, images: ImageFacts) -> list[Problem]:
     problems = []
     few = [f"{name} ({count})" for name, count in images.counts.items() if count < 3]
     if few:
@@ -210,28 +224,36 @@ def _key(dataset: ImageDataset, project: Path) -> _Key | None:
 
 
 def _read(dataset: ImageDataset, project: Path) -> Images:
-    raw = read_images(dataset, project)
-    x, labels, names = _numbered(raw.x, raw.labels, raw.names, dataset.class_names)
-    if dataset.limit_samples and dataset.limit_samples < len(x):
-        drawn = np.random.default_rng(DRAWN).permutation(len(x))[: dataset.limit_samples]
-        x, labels = x[np.sort(drawn)], labels[np.sort(drawn)]
+    opened = open_images(dataset, project)
+    facts, rows = _select(opened, dataset)
+    x = opened.read(rows)
     arranged = {"grey": lambda: x[:, None], "channels_last": lambda: np.moveaxis(x, 3, 1)}
-    x = np.ascontiguousarray(arranged.get(raw.layout, lambda: x)())
+    x = np.ascontiguousarray(arranged.get(opened.layout, lambda: x)())
     plan = correction_of(dataset)
     if plan is not None:
         x = correct(x, plan)
     elif x.dtype != np.uint8:
         x = x.astype(np.float32)
-    return Images(x, labels, names, raw.layout)
+    shape = tuple(x.shape[1:])
+    return Images(shape=shape, labels=facts.labels, names=facts.names, layout=facts.layout, x=x)
+
+
+def _select(opened: OpenImages, dataset: ImageDataset) -> tuple[ImageFacts, Indices | None]:
+    """Return what is selected of images, and the rows that were drawn, None for all."""
+    numbers, names = _numbered(opened.labels, opened.names, dataset.class_names)
+    rows = None
+    if dataset.limit_samples and dataset.limit_samples < len(numbers):
+        drawn = np.random.default_rng(DRAWN).permutation(len(numbers))[: dataset.limit_samples]
+        rows = np.sort(drawn).astype(np.int64)
+        numbers = numbers[rows]
+    facts = ImageFacts(shape=opened.shape, labels=numbers, names=names, layout=opened.layout)
+    return facts, rows
 
 
 def _numbered(
-    x: NDArray[Any],
-    labels: NDArray[Any],
-    own_names: Sequence[str] | None,
-    given: Sequence[str] | None,
-) -> tuple[NDArray[Any], Indices, tuple[str, ...]]:
-    """Return images, labels counted from 0, and the names of the classes."""
+    labels: NDArray[Any], own_names: Sequence[str] | None, given: Sequence[str] | None
+) -> tuple[Indices, tuple[str, ...]]:
+    """Return labels counted from 0, and the names of the classes."""
     there, numbers = np.unique(labels, return_inverse=True)
     names = tuple(own_names or map(str, there.tolist()))
     if given is not None and len(given) != len(names):
@@ -240,4 +262,4 @@ def _numbered(
     if len(names) < 2:
         message = f"all images are of one class, {names[0]}"
         raise DataError([Problem(key="dataset.source", message=message)])
-    return x, numbers.astype(np.int64), tuple(given or names)
+    return numbers.astype(np.int64), tuple(given or names)

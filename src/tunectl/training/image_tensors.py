@@ -28,6 +28,7 @@ class ImageTensors:
     def __init__(
         self, images: Images, split: Split, augmentation: Augmentation, device: str
     ) -> None:
+        self.images = images
         self._device = torch.device(device)
         self.input_scaler = Scaler.fit(images.x, split.train)
         self._augmentation = augmentation

@@ -131,6 +131,18 @@ class PackagedNet(nn.Module):
         with torch.inference_mode():
             return np.asarray(self(torch.from_numpy(signals).to(self.kept.device)).cpu().numpy())
 
+    def classify(self, images: NDArray[Any], batch_size: int = 256) -> NDArray[np.float32]:
+        """Return the probability of each class of images that a training holds in memory.
+
+        Args:
+            images: (N, C, H, W), corrected already.
+            batch_size: Images at a time.
+        """
+        with torch.inference_mode():
+            starts = range(0, len(images), batch_size)
+            parts = (torch.from_numpy(images[at : at + batch_size]).float() for at in starts)
+            return torch.cat([self._answers(part) for part in parts]).cpu().numpy()
+
     def forward(self, x: Tensor) -> Tensor:
         """Return targets (N, T) in their own units.
 

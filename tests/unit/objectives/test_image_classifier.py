@@ -19,6 +19,7 @@ from tunectl.objectives.base import Advising, TrialInterrupted, TrialPruned
 from tunectl.objectives.image_classifier import ImageClassifier
 from tunectl.objectives.image_setup import make_loss
 from tunectl.objectives.registry import find_objective
+from tunectl.reports.data_facts import DataFacts, look_at_data
 from tunectl.training.image_data import forget_images, load_images, split_by_class
 from tunectl.training.packaged import load_packaged
 from tunectl.training.prediction import open_signals, predict_signals
@@ -204,6 +205,25 @@ def test_a_corrected_image_is_corrected_for_its_predictions_too(
     np.testing.assert_allclose(
         standalone().Network(folder).predict(x[test]), y_pred, rtol=1e-3, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("correction", ["none", "equalize"])
+def test_a_card_vouches_only_for_the_images_that_it_was_trained_on(
+    correction: str, project: Path
+) -> None:
+    context = context_of(project, dataset={"correction": correction})
+    ImageClassifier().run(context)
+
+    def looked_at() -> DataFacts | None:
+        network = load_packaged(context.directory)
+        return look_at_data(context.directory, context.config, project, network)
+
+    forget_images()
+    facts = looked_at()
+    assert facts is not None
+    assert facts.x.shape == (3 * PER_CLASS, SIDE, SIDE)
+    np.save(project / "x.npy", draw()[0][:, ::-1].transpose(0, 2, 1))  # others, of the same classes
+    assert looked_at() is None
 
 
 AUGMENTED = {

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from tunectl.errors import DataError
 from tunectl.training.augment import augment
 from tunectl.training.brightness import correct
 from tunectl.training.data import split_sizes
-from tunectl.training.image_data import forget_images, load_images, split_by_class
+from tunectl.training.image_data import forget_images, load_images, look_at_images, split_by_class
 from tunectl.training.image_networks import cut
 
+HUGE_IDX = struct.pack(">HBB3I", 0, 14, 3, *[2**32 - 1] * 3)
 LABELS = np.array([3, 7, 3, 7, 7, 3])
 
 
@@ -116,7 +118,15 @@ def test_files_of_mnist_are_read(suffix: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\x00\x00\x08\x03", b"\x00\x00\x08\x01\x00\x00\x00\x09abc", b"\x1f\x8bnot gzip"],
+    [
+        b"",
+        b"\x00\x00\x08\x03",
+        b"\x00\x00\x08\x01\x00\x00\x00\x09abc",
+        b"\x1f\x8bnot gzip",
+        gzip.compress(bytes(range(256)) * 50)[:40] + b"damaged" * 9,
+        HUGE_IDX,
+        gzip.compress(HUGE_IDX),
+    ],
 )
 def test_a_damaged_idx_file_is_refused(content: bytes, tmp_path: Path) -> None:
     write_idx(tmp_path / "t", LABELS.astype(np.uint8))
@@ -137,6 +147,55 @@ def test_an_archive_has_images_and_labels(tmp_path: Path) -> None:
     assert "holds pictures" in problems_of(tmp_path, **fields)
     (tmp_path / "a.npz").write_bytes(b"no archive")
     assert "cannot be read as .npz" in problems_of(tmp_path, **fields)
+
+
+def test_an_archive_that_is_none_or_lies_about_its_size_is_refused(tmp_path: Path) -> None:
+    fields = {"source": "npz", "path": "a.npz"}
+    with (tmp_path / "a.npz").open("wb") as file:
+        np.save(file, grey())  # an .npy file by another name
+    assert "a.npz dataset.path cannot be read as .npz" in problems_of(tmp_path, **fields)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for name, shape in (("x", (2**40, 8, 8)), ("y", (6,))):
+            with archive.open(f"{name}.npy", "w") as member:
+                described = {"descr": "|u1", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(member, described)  # and nothing after it
+    assert "x is shorter than its header says" in problems_of(tmp_path, **fields)
+
+
+@pytest.mark.parametrize("source", ["npy", "idx", "folder"])
+def test_no_more_is_read_than_is_used(source: str, tmp_path: Path) -> None:
+    whole = dataset(**write_images(tmp_path, source))
+    some = whole.model_copy(update={"limit_samples": 4})
+    images = load_images(some, tmp_path)
+    everything = load_images(whole, tmp_path)
+    kept = [
+        row for row in range(6) if (everything.x[row] == images.x[:, None]).all((2, 3, 4)).any()
+    ]
+    assert len(kept) == 4
+    np.testing.assert_array_equal(images.labels, everything.labels[kept])
+
+    facts = look_at_images(some, tmp_path)
+    assert (facts.shape, facts.layout) == (images.shape, images.layout)
+    np.testing.assert_array_equal(facts.labels, images.labels)
+    if source == "folder":  # damage shows only where it is looked at
+        for row, file in enumerate(sorted(tmp_path.glob("class_*/*.png"))):
+            if row not in kept:
+                file.write_bytes(b"no image")
+        forget_images()
+        np.testing.assert_array_equal(load_images(some, tmp_path).x, images.x)
+
+
+def write_images(project: Path, source: str) -> dict[str, str]:
+    if source == "folder":
+        write_folder(project)
+        return {"source": source, "path": "."}
+    if source == "idx":
+        write_idx(project / "x", grey())
+        write_idx(project / "t", LABELS.astype(np.uint8))
+        return {"source": source, "x_path": "x", "t_path": "t"}
+    np.save(project / "x.npy", grey())
+    np.save(project / "t.npy", LABELS)
+    return {"source": source, "x_path": "x.npy", "t_path": "t.npy"}
 
 
 @pytest.mark.parametrize(
