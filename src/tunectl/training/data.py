@@ -6,6 +6,7 @@ nothing of networks or of PyTorch.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +38,8 @@ Indices = NDArray[np.int64]
 KEPT_SELECTIONS = 2
 """Selections of data that stay in memory between trials: two, so that a search which goes back and
 forth between two settings reads neither again."""
+KEPT_SCALERS = 8
+"""Splits of a selection whose scaling is remembered."""
 
 LARGE_BYTES = 32 * 2**20
 """Where more than this would have to be read, the selection is kept in a file for all workers."""
@@ -57,18 +60,26 @@ class Samples:
 
     x: Floats
     t: Floats
-    _scalers: dict[bytes, tuple[Scaler, Scaler]] = field(default_factory=dict, repr=False)
+    _scalers: OrderedDict[bytes, tuple[Scaler, Scaler]] = field(
+        default_factory=OrderedDict, repr=False
+    )
 
     def scalers(self, rows: Indices) -> tuple[Scaler, Scaler]:
-        """Return the scalers of signals and targets, fitted on some samples; remembered.
+        """Return the scalers of signals and targets, fitted on some samples.
+
+        Those of the last few splits are remembered; where splits are searched there are many.
 
         Args:
             rows: Indices of the samples to look at; no other is.
         """
-        key = rows.tobytes()
-        if key not in self._scalers:
-            self._scalers[key] = Scaler.fit(self.x, rows), Scaler.fit(self.t, rows)
-        return self._scalers[key]
+        key = hashlib.sha256(rows.tobytes()).digest()
+        found = self._scalers.pop(key, None)
+        if found is None:
+            found = Scaler.fit(self.x, rows), Scaler.fit(self.t, rows)
+        self._scalers[key] = found  # as the last one
+        while len(self._scalers) > KEPT_SCALERS:
+            self._scalers.popitem(last=False)
+        return found
 
 
 @dataclass(frozen=True)

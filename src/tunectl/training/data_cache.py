@@ -15,15 +15,17 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import itertools
 import json
 import logging
 import math
 import os
 import shutil
 import sys
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -36,15 +38,18 @@ from tunectl.artifacts import atomic
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 HEADER_BYTES = 4096
 SUFFIX = ".data"
 LOCK_NAME = ".lock"
 
 PATIENCE_S = 600.0
 """How long to wait for another process that makes a selection; it may have been paused."""
+WORD_S = 10.0
+"""After so long the log says what is waited for."""
 
 _EDGE_BYTES = 2**16
+_BLOCK_BYTES = 2**22
 _FLOAT = np.dtype(np.float32)
 # Programs for backups and for version control pass a folder over that has these.
 _SIGNS = {
@@ -155,7 +160,7 @@ class DataCache:
             return found
         try:
             self._prepare_folder()
-            with FileLock(self._folder / LOCK_NAME, timeout=PATIENCE_S):
+            with _held(FileLock(self._folder / LOCK_NAME)):
                 found = self.find(selection)  # another process was first
                 return found or self._make(selection, making)
         except Timeout:
@@ -215,9 +220,11 @@ def _digest(document: Mapping[str, object]) -> str:
 def _write(out: BinaryIO, making: Making, selection: Selection) -> None:
     """Write a selection to an empty file."""
     out.seek(HEADER_BYTES)
-    for block in making.blocks():
-        out.write(np.ascontiguousarray(block, dtype=_FLOAT).data.cast("B"))
-    out.write(np.ascontiguousarray(making.t, dtype=_FLOAT).tobytes())
+    checksum = 0
+    for block in itertools.chain(making.blocks(), [making.t]):
+        content = np.ascontiguousarray(block, dtype=_FLOAT).data.cast("B")
+        checksum = zlib.crc32(content, checksum)
+        out.write(content)
     out.flush()
     header = {
         "fingerprint": selection.fingerprint,
@@ -225,9 +232,11 @@ def _write(out: BinaryIO, making: Making, selection: Selection) -> None:
         "x": list(making.x_shape),
         "t": list(making.t.shape),
         "edges": _edges(out, making.n_bytes),
+        "all": checksum,
     }
     out.seek(0)
     out.write(json.dumps(header).encode().ljust(HEADER_BYTES))
+    _sound.add(_identity(out, checksum))  # renaming changes nothing of it
 
 
 def _header(path: Path) -> Mapping[str, Any]:
@@ -257,11 +266,56 @@ def _map(file: BinaryIO, selection: Selection) -> Arrays | None:
     size = HEADER_BYTES + x_bytes + t_bytes
     if os.fstat(file.fileno()).st_size != size or header["edges"] != _edges(file, size):
         return None
+    identity = _identity(file, header["all"])
+    if identity not in _sound:  # once in a process, 0.5 s for a GB
+        if header["all"] != _checksum(file):
+            return None
+        _sound.add(identity)
     # Private pages, so that PyTorch takes them for its own; none is ever written to.
     x = np.memmap(file, _FLOAT, mode="c", offset=HEADER_BYTES, shape=x_shape)
     file.seek(size - t_bytes)
     t = np.frombuffer(bytearray(file.read(t_bytes)), dtype=_FLOAT).reshape(t_shape)
     return np.asarray(x), t
+
+
+@contextmanager
+def _held(lock: FileLock) -> Iterator[None]:
+    """Hold a lock that another process may have for long, and say what is waited for.
+
+    Raises:
+        Timeout: after `PATIENCE_S`.
+    """
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            lock.acquire(timeout=min(WORD_S, max(0.0, until - time.monotonic())))
+            break
+        except Timeout:
+            if time.monotonic() >= until:
+                raise
+            log.info("waits for another process, which makes a file of the data for all workers")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+_sound: set[tuple[int, int, int]] = set()
+"""Files that this process has made or read from the first byte to the last."""
+
+
+def _identity(file: BinaryIO, checksum: int) -> tuple[int, int, int]:
+    stat = os.fstat(file.fileno())
+    return stat.st_dev, stat.st_ino, checksum
+
+
+def _checksum(file: BinaryIO) -> int:
+    """Return a checksum of all that stands behind the header."""
+    checksum = 0
+    file.seek(HEADER_BYTES)
+    while block := file.read(_BLOCK_BYTES):
+        checksum = zlib.crc32(block, checksum)
+    return checksum
 
 
 def _edges(file: BinaryIO, size: int) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from tunectl.config.signal_run import Dataset, TrainingRun
@@ -30,6 +31,7 @@ def _all_data_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "LARGE_BYTES", 0)
     monkeypatch.setattr(data, "LEFT_FREE_BYTES", 0)
     data_cache._said.clear()
+    data_cache._sound.clear()
 
 
 def _dataset(**changes: object) -> Dataset:
@@ -144,14 +146,19 @@ def test_values_are_looked_at_again_only_if_the_files_have_changed(tmp_path: Pat
     assert [problem.key for problem in find_problems(run, tmp_path)] == ["dataset.x_path"]
 
 
-@pytest.mark.parametrize("damage", ["cut", "longer", "header", "first", "last", "empty"])
-def test_a_damaged_file_is_made_again(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["cut", "longer", "header", "first", "middle", "last", "empty"])
+def test_a_damaged_file_is_made_again(
+    tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_cache, "_EDGE_BYTES", 64)
     x, _ = _write(tmp_path)
     load_dataset(_dataset(), tmp_path)
     data.forget_datasets()
+    data_cache._sound.clear()  # as another process
     (kept,) = _files(tmp_path)
     content = bytearray(kept.read_bytes())
     places = {"header": 3, "first": HEADER_BYTES + 2, "last": len(content) - 1}
+    places["middle"] = HEADER_BYTES + 1000
     if damage in places:
         content[places[damage]] ^= 0xFF
     sizes = {"cut": len(content) - 4, "empty": 0}
@@ -302,3 +309,29 @@ def test_scalers_are_measured_once_for_a_selection_and_a_split(
     first = load_dataset(_dataset(), tmp_path).scalers(rows)
     assert load_dataset(_dataset(), tmp_path).scalers(rows) is first
     assert load_dataset(_dataset(), tmp_path).scalers(np.arange(9)) != first
+
+
+def test_scalers_of_many_splits_do_not_stay(tmp_path: Path) -> None:
+    _write(tmp_path)
+    samples = load_dataset(_dataset(), tmp_path)
+    first = samples.scalers(np.arange(5))
+    for size in range(6, 20):
+        samples.scalers(np.arange(size))
+
+    assert len(samples._scalers) == data.KEPT_SCALERS
+    again = samples.scalers(np.arange(5))
+    assert again is not first
+    assert again == first
+
+
+def test_waiting_for_another_process_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(data_cache, "WORD_S", 0.05)
+    monkeypatch.setattr(data_cache, "PATIENCE_S", 0.12)
+    cache = DataCache(tmp_path, most_bytes=10**6, left_free_bytes=0)
+    other = FileLock(tmp_path / data_cache.LOCK_NAME)
+    with other, caplog.at_level(logging.INFO):
+        assert cache.fetch(*_made(1)) is None
+    assert "waits for another process" in caplog.text
+    assert cache.fetch(*_made(1)) is not None
