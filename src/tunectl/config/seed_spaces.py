@@ -26,7 +26,7 @@ _SIGNALS: Space = {
 }
 _TABLES: Space = {
     "model.nodes": {"type": "int", "low": 16, "high": 256, "log": True},
-    "model.layers": {"type": "int", "low": 1, "high": 4},
+    "model.layers": {"type": "int", "low": 0, "high": 4},
     "model.activation": {"type": "categorical", "choices": ["relu", "tanh", "gelu", "silu"]},
     "model.dropout_rate": _DROPOUT,
     "training.learning_rate": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True},
