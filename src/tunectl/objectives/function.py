@@ -6,14 +6,13 @@ prints ends in the trial's log. Nothing heavy is imported here; what the functio
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import io
 import math
 import random
 import sys
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from tunectl.objectives.base import (
     TrialPruned,
     TrialTimedOut,
 )
+from tunectl.objectives.printed import printed_to, printed_to_stderr
 from tunectl.objectives.trial import Trial, seed_of
 from tunectl.objectives.user_code import load_function, place_of
 
@@ -61,14 +61,15 @@ class FunctionObjective:
     def problems(self, run: Run, project: Path) -> list[Problem]:
         """Import the function, and look at the sections that its annotation gives a type."""
         name = run.objective_name
-        try:
-            function = load_function(name, project)
-            if not _takes_one(function):
-                raise ObjectiveError(f"{name} must take one argument, the trial")
-            model = config_model(function)
-        except ObjectiveError as error:
-            return [Problem(key="objective", message=str(error))]
-        return [] if model is None else list(_misfits(model, run))
+        with printed_to_stderr():
+            try:
+                function = load_function(name, project)
+                if not _takes_one(function):
+                    raise ObjectiveError(f"{name} must take one argument, the trial")
+                model = config_model(function)
+            except ObjectiveError as error:
+                return [Problem(key="objective", message=str(error))]
+            return [] if model is None else list(_misfits(model, run))
 
     def run(self, context: TrialContext) -> Outcome:
         """Call the function; see `Objective.run`.
@@ -77,12 +78,14 @@ class FunctionObjective:
             ObjectiveError: it failed, or returned nothing that can be used.
         """
         name, project = context.config.run.objective_name, context.project
-        function = load_function(name, project)
-        trial: Trial[Any] = Trial(context, _config(config_model(function), context.config.run))
+        with printed_to(partial(context.log.info, "%s")):
+            function = load_function(name, project)
+            config = _config(config_model(function), context.config.run)
+        trial: Trial[Any] = Trial(context, config)
         context.check_stop()
         _seed(seed_of(context))
         try:
-            with _printed_to(context):
+            with printed_to(partial(context.log.info, "%s")):
                 returned = function(trial)
             trial.end_as_told()
         except (TrialPruned, TrialTimedOut, ObjectiveError):
@@ -190,50 +193,6 @@ def _is_memory(error: BaseException) -> bool:
     from tunectl.objectives.exhaustion import is_out_of_memory
 
     return is_out_of_memory(error)
-
-
-class _LogWriter(io.TextIOBase):
-    """Takes what is printed, line by line, into the trial's log.
-
-    Args:
-        context: What the trial is given.
-    """
-
-    def __init__(self, context: TrialContext) -> None:
-        self._log = context.log
-        self._rest = ""
-
-    def writable(self) -> bool:
-        """It is."""
-        return True
-
-    def write(self, text: str) -> int:
-        """Log the whole lines; a line that is drawn over again counts once, as it ends."""
-        *lines, self._rest = (self._rest + text).split("\n")
-        for line in lines:
-            self._say(line)
-        return len(text)
-
-    def close(self) -> None:
-        """Log what is left."""
-        self._say(self._rest)
-        self._rest = ""
-
-    def _say(self, line: str) -> None:
-        shown = line.rstrip("\r").rpartition("\r")[2].rstrip()
-        if shown:
-            self._log.info("%s", shown)
-
-
-@contextlib.contextmanager
-def _printed_to(context: TrialContext) -> Iterator[None]:
-    """Let what is printed end in the trial's log: the terminal is not the function's."""
-    writer = _LogWriter(context)
-    with contextlib.redirect_stdout(writer), contextlib.redirect_stderr(writer):
-        try:
-            yield
-        finally:
-            writer.close()
 
 
 def _outcome(returned: Any, trial: Trial[Any], context: TrialContext) -> Outcome:

@@ -363,3 +363,52 @@ def test_arrays_of_any_shape_come_back_as_they_were(make: Make) -> None:
     assert back["a"] == 2.5
     assert back["b"].shape == (2, 0)
     assert back["c"] == [1, [None, b"x", "y", True]]
+
+
+NOISY = """
+    import logging
+    import os
+    import subprocess
+    import sys
+
+    print("imported")
+    logging.getLogger("noisy").addHandler(logging.StreamHandler())
+
+    def run(trial):
+        print("by print")
+        sys.stdout.buffer.write(b"as bytes\\n")
+        os.write(1, b"to the descriptor\\n")
+        subprocess.run(["echo", "by a program"])
+        subprocess.run(["sh", "-c", "echo by another one >&2"], stdout=sys.stdout)
+        logging.getLogger("noisy").warning("by a handler of its own")
+        subprocess.run(["seq", "10001", "40000"])
+        subprocess.run(["sh", "-c", "sleep 5 &"])
+        return 0.5
+"""
+
+
+def test_whatever_is_printed_in_whatever_way_ends_in_the_trials_log(
+    make: Make, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    told = make(NOISY)
+    with caplog.at_level(logging.INFO, logger="test.function"):
+        run(told)
+        run(told)
+
+    assert capfd.readouterr() == ("", "")
+    said = [record.getMessage() for record in caplog.records if record.name == "test.function"]
+    assert said.count("imported") == 1
+    for line in ("by print", "as bytes", "to the descriptor", "by a program", "by another one"):
+        assert said.count(line) == 2
+    assert sum("by a handler of its own" in line for line in said) == 2
+    assert said[-1] == "40000"
+
+
+def test_a_check_leaves_standard_output_to_its_results(
+    make: Make, capfd: pytest.CaptureFixture[str]
+) -> None:
+    told = make(NOISY)
+    FunctionObjective().problems(told.config.run, told.project)
+
+    out, err = capfd.readouterr()
+    assert (out, "imported" in err) == ("", True)
