@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from cli_project import N_SAMPLES, N_TEST, SEARCH, TARGETS, Project, copy_of, mixed_project
+from cli_project import CONFIG, N_SAMPLES, N_TEST, SEARCH, TARGETS, Project, copy_of, mixed_project
 
 from tunectl.config.signal_run import DataSplit
 from tunectl.training.data import split_indices
@@ -243,3 +243,33 @@ def test_an_archive_that_is_no_bundle_is_left_alone(mixed: Project, tmp_path: Pa
         assert (result.code, file.read_bytes()) == (2, before)
         assert str(file) in result.err
     assert {path.name for path in tmp_path.iterdir()} == {"thesis.zip", "notes.zip"}
+
+
+PLAIN = """\
+def run(trial):
+    (trial.directory / "README.md").write_text("my own")
+    (trial.directory / "large.bin").write_bytes(bytes(3_000_000))
+    return trial.config["rate"]
+"""
+
+
+def test_what_a_function_left_is_copied_and_hides_nothing_of_the_bundle(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    search = (
+        "study: {name: plain, metric: loss, n_trials: 1}\n"
+        "params_to_tune: {rate: {low: 0.0, high: 1.0}}\n"
+    )
+    params = "objective: train:run\nrate: 0.5\n"
+    project.write(config=CONFIG, params=params, optuna_params=search)
+    (tmp_path / "train.py").write_text(PLAIN)
+    project.ok("tune")
+
+    result = project.ok("best", "--export")
+    assert "README.md is left_by_trial/README.md" in result.said
+    assert (tmp_path / "best/left_by_trial/README.md").read_text() == "my own"
+    assert (tmp_path / "best/README.md").read_text().startswith("# Trial 0 of study plain")
+    assert (tmp_path / "best/large.bin").read_bytes() == bytes(3_000_000)
+    project.ok("best", "--export", "--to", "one.zip")
+    with zipfile.ZipFile(tmp_path / "one.zip") as archive:
+        assert archive.read("plain-0/left_by_trial/README.md") == b"my own"
+        assert archive.testzip() is None

@@ -132,7 +132,14 @@ def test_one_whose_script_is_gone_is_given_back_or_ended(tmp_path: Path) -> None
     project = driven_project(tmp_path)
     first = project.ok("trial", "ask", "--json").document()["trial"]
     project.ok("trial", "report", "0", "3", "7.5")
+    (reports,) = project.path.glob("outputs/*/*/logs/reports.jsonl")
+    whole = reports.read_bytes()
+    reports.write_bytes(whole[:-4])  # as if it had been killed between database and file
+    project.ok("trial", "report", "0", "3", "8.5")
+    assert reports.read_bytes().endswith(b"\n" + whole)
     project.ok("trial", "release", "0")
+    late = project.tunectl("trial", "report", "0", "4", "6.5")
+    assert (late.code, "given back" in late.said) == (2, True)
     again = project.ok("trial", "ask", "--json").document()["trial"]
     assert again == {**first, "resumed": True, "last_step": 3}
     report = project.ok("trial", "report", "0", "3", "9.0", "--json").document()

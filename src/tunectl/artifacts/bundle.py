@@ -5,13 +5,14 @@ It puts files together and takes them apart again; it does not know what is in t
 
 from __future__ import annotations
 
-import io
 import shutil
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from tunectl.artifacts import atomic
 from tunectl.errors import ArtifactError, StorageError, UsageError
@@ -22,6 +23,8 @@ SCALING = "scaling.json"
 WEIGHTS = "model.safetensors"
 ONNX = "model.onnx"
 CARD = "MODEL_CARD.md"
+Content = bytes | Path
+"""What is in a file of a bundle, or the file that it is a copy of."""
 MARK = PARAMS
 """Every bundle has it; what has not is none, and is never replaced."""
 
@@ -29,15 +32,16 @@ ARCHIVE = ".zip"
 # The first moment that a zip archive can tell: a bundle's bytes are not to depend on the clock.
 _TIME = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o100644 << 16
+_BLOCK = 1 << 20
 _BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError)
 
 
-def write_bundle(target: Path, files: Mapping[str, bytes], root: str) -> Path:
+def write_bundle(target: Path, files: Mapping[str, Content], root: str) -> Path:
     """Write a bundle beside its place and put it there whole. The same files give the same bytes.
 
     Args:
         target: A folder, or an archive where it ends in `.zip`; an earlier bundle is replaced.
-        files: Path within the bundle → content.
+        files: Path within the bundle → content, or the file to copy.
         root: The folder that an archive unpacks into.
 
     Returns:
@@ -45,6 +49,7 @@ def write_bundle(target: Path, files: Mapping[str, bytes], root: str) -> Path:
 
     Raises:
         UsageError: something stands at `target` that is no bundle; it is left alone.
+        ArtifactError: a file to copy cannot be read.
         StorageError: it cannot be written.
     """
     target = target.absolute()
@@ -58,7 +63,7 @@ def write_bundle(target: Path, files: Mapping[str, bytes], root: str) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         if as_archive:
             with atomic.replacing(target) as beside:
-                beside.write_bytes(_archived(files, root))
+                _write_archive(beside, files, root)
         else:
             _write_folder(target, files)
     except OSError as error:
@@ -127,29 +132,47 @@ def _is_bundle_archive(target: Path) -> bool:
         return False
 
 
-def _archived(files: Mapping[str, bytes], root: str) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+def _write_archive(file: Path, files: Mapping[str, Content], root: str) -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(files):
             entry = zipfile.ZipInfo(f"{root}/{name}", _TIME)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system = 3  # Unix, wherever it is written
             entry.external_attr = _MODE
-            archive.writestr(entry, files[name])
-    return buffer.getvalue()
+            content = files[name]
+            if isinstance(content, bytes):
+                archive.writestr(entry, content)
+                continue
+            with suppress(OSError):
+                entry.file_size = (
+                    content.stat().st_size
+                )  # decides whether the large format is needed
+            with _opened(content) as source, archive.open(entry, "w") as target:
+                shutil.copyfileobj(source, target, _BLOCK)
 
 
-def _write_folder(target: Path, files: Mapping[str, bytes]) -> None:
+def _write_folder(target: Path, files: Mapping[str, Content]) -> None:
     beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
     try:
         for name, content in files.items():
             file = beside / name
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
+            if isinstance(content, bytes):
+                file.write_bytes(content)
+            else:
+                with _opened(content) as source, file.open("wb") as copy:
+                    shutil.copyfileobj(source, copy, _BLOCK)
         beside.chmod(0o755)
         _swap(beside, target)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _opened(file: Path) -> BinaryIO:
+    try:
+        return file.open("rb")
+    except OSError as error:
+        raise ArtifactError(f"{file} cannot be read: {error.strerror or error}") from error
 
 
 def _swap(beside: Path, target: Path) -> None:

@@ -26,8 +26,10 @@ def stderr() -> Console:
     """Return the console of everything else."""
     from rich.console import Console
 
-    width = None if sys.stderr.isatty() else PIPE_WIDTH
-    return Console(stderr=True, width=width, highlight=False)
+    # While the user's own code runs, `sys.stderr` is what it prints to.
+    stream = getattr(sys.stderr, "outside", sys.stderr)
+    width = None if stream.isatty() else PIPE_WIDTH
+    return Console(file=stream, stderr=True, width=width, highlight=False)
 
 
 def print_json(document: object) -> None:

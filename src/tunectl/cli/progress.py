@@ -102,12 +102,14 @@ class LineProgress:
         self._epochs: dict[int, int | None] = {}
         self._metric = "value"
         self._planned = 0
+        self._counts_failed = True
         self._done = 0
 
     def __call__(self, event: Event) -> None:
         """Write the event's line, if it has one."""
         if isinstance(event, StudyStarted):
             self._metric, self._planned = event.metrics[0], event.planned
+            self._counts_failed = event.counts_failed
             self._study = event.study
             self._say(Text(started_text(event)))
         elif isinstance(event, TrialStarted):
@@ -117,7 +119,7 @@ class LineProgress:
         elif isinstance(event, EpochEnded) and self._shows_epochs:
             self._say(self._epoch_text(event))
         elif isinstance(event, TrialEnded):
-            self._done += 1
+            self._done += self._counts_failed or event.state != "failed"
             line = Text(f"[{self._done}/{max(self._planned, self._done)}] ")
             self._say(line + ended_text(event, self._metric))
         elif isinstance(event, TrialsAwaited):

@@ -7,6 +7,7 @@ is an error.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
@@ -46,6 +47,9 @@ class _Messages(io.FileIO):
 def set_up_streams() -> None:
     """Make the program's streams what this module says; those of a test are left alone.
 
+    Standard error gets a descriptor of its own: what stands on the usual one may be turned away
+    for a while, with what the user's own code prints.
+
     What a terminal's character set does not have is printed as a question mark.
     """
     # Python has none where the descriptor was closed when it started.
@@ -57,14 +61,21 @@ def set_up_streams() -> None:
 def _over(stream: TextIO | None, number: int, kind: type[io.FileIO]) -> TextIO:
     """Return a stream to the same descriptor that fails in another way."""
     if stream is None:
-        return _text(kind(number, "w", closefd=False), "utf-8", line_buffering=True)
+        return _text(_raw(number, kind), "utf-8", line_buffering=True)
     if not isinstance(stream, io.TextIOWrapper):
         return stream
     raw = getattr(stream.buffer, "raw", stream.buffer)
     if type(raw) is not io.FileIO:  # it is one of these already
         return stream
     by_line = stream.line_buffering or stream.write_through
-    return _text(kind(stream.fileno(), "w", closefd=False), stream.encoding, line_buffering=by_line)
+    return _text(_raw(stream.fileno(), kind), stream.encoding, line_buffering=by_line)
+
+
+def _raw(number: int, kind: type[io.FileIO]) -> io.FileIO:
+    if kind is _Messages:
+        with contextlib.suppress(OSError):
+            return kind(os.dup(number), "w")
+    return kind(number, "w", closefd=False)
 
 
 def _text(raw: io.FileIO, encoding: str, *, line_buffering: bool) -> TextIO:

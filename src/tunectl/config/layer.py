@@ -17,6 +17,7 @@ from tunectl.config.section import Section
 from tunectl.config.values import describe, shown
 from tunectl.errors import Problem
 
+OBJECTIVE = "objective"
 Place = Callable[[tuple[str, ...]], Origin]
 
 
@@ -145,6 +146,8 @@ def _accept(
             continue  # a heading with nothing under it: the defaults
         if info is fields.ANYTHING:
             problems.extend(_dotted(value, here, place))
+        if section is not None and here == (OBJECTIVE,) and isinstance(value, str):
+            continue  # a later layer names one of another kind, and replaces it whole
         if section is None:
             layer.put(here, value, place(here))
             _mark(value, here, place, layer)

@@ -132,4 +132,8 @@ def _alternatives(key: str, context: dict[str, Any], layout: Layout) -> str:
 
 def _meaning(key: str, layout: Layout) -> str:
     info = layout.leaf_at(key)
-    return f" – {info.description}" if info is not None and info.description else ""
+    if info is None or not info.description:
+        return ""
+    # What more there is to say of a value that is good helps nobody whose value is not.
+    first, _, _ = info.description.partition("; ")
+    return f" – {info.description if ':' in first else first}"

@@ -6,23 +6,20 @@ prints ends in the trial's log. Nothing heavy is imported here; what the functio
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import io
 import math
 import random
 import sys
-import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from tunectl.artifacts import atomic
 from tunectl.config.run import Run
 from tunectl.config.search_schema import Direction
-from tunectl.config.wording import findings
 from tunectl.errors import ObjectiveError, Problem, TunectlError
 from tunectl.objectives.base import (
     Outcome,
@@ -31,8 +28,10 @@ from tunectl.objectives.base import (
     TrialPruned,
     TrialTimedOut,
 )
-from tunectl.objectives.trial import Trial, seed_of
+from tunectl.objectives.printed import printed_to, printed_to_stderr
+from tunectl.objectives.trial import Trial, refuse_taken, seed_of
 from tunectl.objectives.user_code import load_function, place_of
+from tunectl.objectives.user_model import config_model, misfits
 
 
 class FunctionObjective:
@@ -61,14 +60,15 @@ class FunctionObjective:
     def problems(self, run: Run, project: Path) -> list[Problem]:
         """Import the function, and look at the sections that its annotation gives a type."""
         name = run.objective_name
-        try:
-            function = load_function(name, project)
-            if not _takes_one(function):
-                raise ObjectiveError(f"{name} must take one argument, the trial")
-            model = config_model(function)
-        except ObjectiveError as error:
-            return [Problem(key="objective", message=str(error))]
-        return [] if model is None else list(_misfits(model, run))
+        with printed_to_stderr():
+            try:
+                function = load_function(name, project)
+                if not _takes_one(function):
+                    raise ObjectiveError(f"{name} must take one argument, the trial")
+                model = config_model(function)
+            except ObjectiveError as error:
+                return [Problem(key="objective", message=str(error))]
+            return [] if model is None else list(misfits(model, _plain(run)))
 
     def run(self, context: TrialContext) -> Outcome:
         """Call the function; see `Objective.run`.
@@ -77,12 +77,14 @@ class FunctionObjective:
             ObjectiveError: it failed, or returned nothing that can be used.
         """
         name, project = context.config.run.objective_name, context.project
-        function = load_function(name, project)
-        trial: Trial[Any] = Trial(context, _config(config_model(function), context.config.run))
+        with printed_to(partial(context.log.info, "%s")):
+            function = load_function(name, project)
+            config = _config(config_model(function), context.config.run)
+        trial: Trial[Any] = Trial(context, config)
         context.check_stop()
         _seed(seed_of(context))
         try:
-            with _printed_to(context):
+            with printed_to(partial(context.log.info, "%s")):
                 returned = function(trial)
             trial.end_as_told()
         except (TrialPruned, TrialTimedOut, ObjectiveError):
@@ -106,26 +108,6 @@ class FunctionObjective:
         return outcome
 
 
-def config_model(function: Any) -> type[BaseModel] | None:
-    """Return the model that types a function's configuration: `def run(trial: Trial[Config])`.
-
-    Raises:
-        ObjectiveError: the annotation cannot be read.
-    """
-    target = function if inspect.isroutine(function) else type(function).__call__
-    try:
-        hints = typing.get_type_hints(target)
-    except Exception as error:
-        raise ObjectiveError(f"its annotations cannot be read: {error}") from error
-    for hint in hints.values():
-        arguments = typing.get_args(hint)
-        if typing.get_origin(hint) is Trial and isinstance(arguments[0], type):
-            if issubclass(arguments[0], BaseModel):
-                return arguments[0]
-            raise ObjectiveError(f"{arguments[0].__name__} of Trial[…] is no pydantic model")
-    return None
-
-
 def _takes_one(function: Any) -> bool:
     try:
         inspect.signature(function).bind(None)
@@ -143,36 +125,10 @@ def _plain(run: Run) -> dict[str, Any]:
 def _config(model: type[BaseModel] | None, run: Run) -> Any:
     if model is None:
         return _plain(run)
-    problems = list(_misfits(model, run))
+    problems = list(misfits(model, _plain(run)))
     if problems:
         raise ObjectiveError("; ".join(f"{one.key}: {one.message}" for one in problems))
     return model.model_validate(_plain(run))
-
-
-def _misfits(model: type[BaseModel], run: Run) -> Iterator[Problem]:
-    """Yield what of a run its model does not take."""
-    plain = _plain(run)
-    yield from _unknown(model, plain, "")
-    try:
-        model.model_validate(plain)
-    except ValidationError as error:
-        for finding in findings(error):
-            yield Problem(key=finding.key or "objective", message=finding.message)
-
-
-def _unknown(model: type[BaseModel], values: Mapping[str, Any], path: str) -> Iterator[Problem]:
-    """Yield the keys that a model has no field for, which pydantic would pass over."""
-    if model.model_config.get("extra") in ("allow", "forbid"):
-        return
-    for name, value in values.items():
-        info = model.model_fields.get(name)
-        if info is None:
-            valid = ", ".join(model.model_fields)
-            yield Problem(key=f"{path}{name}", message=f"unknown key; valid here: {valid}")
-            continue
-        inner = info.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel) and isinstance(value, Mapping):
-            yield from _unknown(inner, value, f"{path}{name}.")
 
 
 def _seed(seed: int) -> None:
@@ -190,50 +146,6 @@ def _is_memory(error: BaseException) -> bool:
     from tunectl.objectives.exhaustion import is_out_of_memory
 
     return is_out_of_memory(error)
-
-
-class _LogWriter(io.TextIOBase):
-    """Takes what is printed, line by line, into the trial's log.
-
-    Args:
-        context: What the trial is given.
-    """
-
-    def __init__(self, context: TrialContext) -> None:
-        self._log = context.log
-        self._rest = ""
-
-    def writable(self) -> bool:
-        """It is."""
-        return True
-
-    def write(self, text: str) -> int:
-        """Log the whole lines; a line that is drawn over again counts once, as it ends."""
-        *lines, self._rest = (self._rest + text).split("\n")
-        for line in lines:
-            self._say(line)
-        return len(text)
-
-    def close(self) -> None:
-        """Log what is left."""
-        self._say(self._rest)
-        self._rest = ""
-
-    def _say(self, line: str) -> None:
-        shown = line.rstrip("\r").rpartition("\r")[2].rstrip()
-        if shown:
-            self._log.info("%s", shown)
-
-
-@contextlib.contextmanager
-def _printed_to(context: TrialContext) -> Iterator[None]:
-    """Let what is printed end in the trial's log: the terminal is not the function's."""
-    writer = _LogWriter(context)
-    with contextlib.redirect_stdout(writer), contextlib.redirect_stderr(writer):
-        try:
-            yield
-        finally:
-            writer.close()
 
 
 def _outcome(returned: Any, trial: Trial[Any], context: TrialContext) -> Outcome:
@@ -271,6 +183,7 @@ def _numbers(returned: Any, metric: str) -> dict[str, float]:
     if returned is None:
         return {}
     named = returned if isinstance(returned, Mapping) else {metric: returned}
+    refuse_taken(named)
     try:
         return {str(name): float(value) for name, value in named.items()}
     except (TypeError, ValueError) as error:

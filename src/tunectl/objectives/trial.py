@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -16,6 +16,7 @@ from tunectl.artifacts import atomic
 from tunectl.config.section import Scalar
 from tunectl.errors import ObjectiveError
 from tunectl.objectives.base import TrialContext, TrialInterrupted, TrialPruned, TrialTimedOut
+from tunectl.objectives.command.metric import TAKEN
 
 C = TypeVar("C")
 
@@ -176,6 +177,7 @@ class Trial(Generic[C]):
         named = dict(metrics)
         if value is not None:
             named[self._context.config.study.metric] = value
+        refuse_taken(named)
         try:
             numbers = {name: float(number) for name, number in named.items()}
         except (TypeError, ValueError) as error:
@@ -243,6 +245,19 @@ class Checkpoint:
         self._context.log.info("goes on from %s", path.name)
         state: dict[str, Any] = from_storable(plain["state"])
         return state
+
+
+def refuse_taken(names: Iterable[object]) -> None:
+    """Refuse metrics whose names mean something else in `metrics.json`.
+
+    Raises:
+        ObjectiveError: there is one.
+    """
+    taken = [name for name in names if name in TAKEN]
+    if taken:
+        raise ObjectiveError(
+            f"{taken[0]} is no name for a metric: metrics.json has something else under it"
+        )
 
 
 def seed_of(context: TrialContext) -> int:

@@ -50,7 +50,7 @@ def load_function(name: str, project: Path) -> Callable[[Any], Any]:
 def _import(name: str, project: Path) -> ModuleType:
     top = name.partition(".")[0]
     spec = PathFinder.find_spec(top, [str(project)])
-    if spec is not None:
+    if spec is not None and _holds(spec, name):
         _refuse_hiding(spec, project)
         _let_be_found(top, project)
     try:
@@ -65,6 +65,21 @@ def _import(name: str, project: Path) -> ModuleType:
         raise ObjectiveError(_why_not(name, project, error)) from error
     except (Exception, SystemExit) as error:  # whatever the user's own code does
         raise ObjectiveError(_why_not(name, project, error)) from error
+
+
+def _holds(spec: ModuleSpec, name: str) -> bool:
+    """Whether a module is found at `spec`, and is no mere folder of the name of another one."""
+    if spec.origin is not None:
+        return True
+    places = list(spec.submodule_search_locations or ())
+    for part in name.split(".")[1:]:
+        inner = PathFinder.find_spec(part, places)
+        if inner is None:
+            return False
+        if inner.origin is not None:
+            return True
+        places = list(inner.submodule_search_locations or ())
+    return False
 
 
 def _refuse_hiding(spec: ModuleSpec, project: Path) -> None:

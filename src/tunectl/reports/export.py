@@ -14,7 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from tunectl.artifacts.atomic import to_yaml
-from tunectl.artifacts.bundle import CARD, ONNX, PARAMS, WEIGHTS, write_bundle
+from tunectl.artifacts.bundle import CARD, ONNX, PARAMS, WEIGHTS, Content, write_bundle
 from tunectl.artifacts.study_dir import folder_name
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import Settings, TrialConfig
@@ -22,7 +22,7 @@ from tunectl.errors import ArtifactError, TrialNotFoundError
 from tunectl.objectives.registry import find_objective
 from tunectl.reports.data_facts import DataFacts, look_at_data
 from tunectl.reports.model_card import CardFacts, write_model_card
-from tunectl.reports.plain_export import plain_files
+from tunectl.reports.plain_export import LEFT, plain_files
 from tunectl.reports.summary import StudySummary, TrialSummary
 from tunectl.search.space import SearchSpace, describe
 
@@ -82,8 +82,13 @@ def export_best(
     config = _read_config(source)
     root = f"{folder_name(summary.name)}-{best.number}"
     if not find_objective(config.run).leaves_network:
-        path = write_bundle(target, _plain_files(source, config, best), root)
-        return Export(path=path, has_onnx=False, notes=())
+        left = _plain_files(source, config, best)
+        moved = sorted(name for name in left if name.startswith(f"{LEFT}/"))
+        return Export(
+            path=write_bundle(target, left, root),
+            has_onnx=False,
+            notes=tuple(f"the trial's own {Path(name).name} is {name}" for name in moved),
+        )
     from tunectl.training.packaged import load_packaged
 
     network = load_packaged(source)
@@ -132,7 +137,7 @@ def _files(
     }
 
 
-def _plain_files(source: TrialDir, config: TrialConfig, best: TrialSummary) -> dict[str, bytes]:
+def _plain_files(source: TrialDir, config: TrialConfig, best: TrialSummary) -> dict[str, Content]:
     try:
         return plain_files(source, config, best)
     except OSError as error:

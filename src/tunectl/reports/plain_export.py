@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tunectl.artifacts.atomic import to_yaml
-from tunectl.artifacts.bundle import PARAMS
+from tunectl.artifacts.bundle import PARAMS, Content
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import TrialConfig
 from tunectl.reports.summary import TrialSummary
@@ -16,20 +16,32 @@ README = "README.md"
 _LEFT_OUT = {"checkpoints"}
 
 
-def plain_files(source: TrialDir, config: TrialConfig, trial: TrialSummary) -> dict[str, bytes]:
+LEFT = "left_by_trial"
+"""Folder of what would have the name of a file that every bundle has."""
+
+
+def plain_files(source: TrialDir, config: TrialConfig, trial: TrialSummary) -> dict[str, Content]:
     """Return what goes into the bundle: all that the trial left, its parameters, and a page.
+
+    A file of the trial's with the name of one of the last two goes into a folder of its own.
 
     Args:
         source: The trial's folder.
         config: Its configuration.
         trial: The trial.
     """
-    files = {str(file.relative_to(source.path)): file.read_bytes() for file in _left(source.path)}
+    files: dict[str, Content] = {
+        _placed(str(file.relative_to(source.path))): file for file in _left(source.path)
+    }
     return {
         **files,
         PARAMS: to_yaml(config.run.model_dump(mode="json")).encode(),
         README: _page(config, trial, sorted(files)).encode(),
     }
+
+
+def _placed(name: str) -> str:
+    return f"{LEFT}/{name}" if name in (PARAMS, README) else name
 
 
 def _left(folder: Path) -> Iterator[Path]:

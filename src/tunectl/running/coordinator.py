@@ -131,6 +131,7 @@ def _announce(place: Workplace, budget: Budget, n_workers: int) -> None:
             planned=planned,
             best_value=first_value(best) if best else None,
             workers=n_workers,
+            counts_failed=budget.n_trials is not None,
         )
     )
 

@@ -26,6 +26,7 @@ class StudyStarted:
         planned: Trials that this call is to bring to an end, as far as is known at the start.
         best_value: Best value of the first metric so far, None while there is none.
         workers: Trials that run at the same time.
+        counts_failed: Whether a trial that fails is one of those planned.
     """
 
     study: str
@@ -34,6 +35,7 @@ class StudyStarted:
     planned: int
     best_value: float | None
     workers: int = 1
+    counts_failed: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,6 +44,7 @@ from tunectl.studies.budget import Claims, Nothing
 from tunectl.studies.claimant import claimed_since_s
 from tunectl.studies.directories import own_directory
 from tunectl.studies.ranking import STATE_NAMES
+from tunectl.studies.recovery import Standing, running_trials
 from tunectl.studies.storage import storage_errors
 
 EndWord = Literal["complete", "pruned", "failed"]
@@ -121,10 +122,11 @@ def report(place: Workplace, number: int, step: int, metrics: Mapping[str, float
     metric, direction = epoch_metric(place.settings, place.objective)
     named = {name or metric: value for name, value in metrics.items()}
     _check_report(frozen, metric, step, named)
-    with storage_errors(place.storage_url):
-        if step in frozen.intermediate_values:
-            return frozen.intermediate_values[step]
-        if len(place.settings.search.study.metric) == 1:
+    stored = frozen.intermediate_values.get(step)
+    if stored is not None:  # the file may still lack it, if this was cut short the last time
+        named = {**named, metric: stored}
+    elif len(place.settings.search.study.metric) == 1:
+        with storage_errors(place.storage_url):
             # Not by Optuna's `Trial`, whose making asks the sampler once more.
             storage = place.study._storage
             storage.set_trial_intermediate_value(frozen._trial_id, step, named[metric])
@@ -202,6 +204,21 @@ def _driven(place: Workplace, number: int) -> FrozenTrial:
         raise UsageError(f"trial {number} is {STATE_NAMES[frozen.state]} already")
     if frozen.user_attrs.get(attributes.OUTSIDE) is not True:
         raise UsageError(f"trial {number} was not handed out by tunectl trial ask: a worker has it")
+    standing = next(
+        (
+            one.standing
+            for one in running_trials(place.study, place.tree.project)
+            if one.trial.number == number
+        ),
+        None,
+    )
+    if standing is not None and standing.is_interrupted:
+        raise UsageError(
+            f"trial {number} was given back (tunectl trial release), and is no script's until "
+            "tunectl trial ask hands it out again"
+        )
+    if standing is not Standing.OUTSIDE:
+        raise UsageError(f"trial {number} is in the hands of another process just now")
     return frozen
 
 

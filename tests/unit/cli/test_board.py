@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -191,6 +192,15 @@ def test_without_a_terminal_there_is_a_line_for_each_trial_and_with_v_for_each_e
         "trial 3 epoch 2/50: val_mse 0.75, best 0.5",
     ]
     assert verbose == [*plain[:2], *epochs, plain[2]]
+
+
+def test_what_failed_is_not_counted_where_the_study_is_to_have_so_many() -> None:
+    failed = replace(ended(3), state="failed", value=None, is_best=False, error="no luck")
+    for counts, numbers in ((False, ["[0/20]", "[1/20]"]), (True, ["[1/20]", "[2/20]"])):
+        begun = replace(started(), counts_failed=counts)
+        console = Console(file=io.StringIO(), width=200)
+        _, first, second = lines_of(console, begun, failed, ended(4))
+        assert [first.split()[0], second.split()[0]] == numbers
 
 
 def test_a_dumb_terminal_gets_lines_and_quiet_nothing() -> None:

@@ -15,6 +15,7 @@ from tunectl.config.load import (
     load_surroundings,
     read_study_name,
 )
+from tunectl.config.run import CommandRun
 from tunectl.config.schema import Paths, Storage, Surroundings
 from tunectl.config.signal_run import TrainingRun
 from tunectl.config.templates import render
@@ -41,6 +42,16 @@ def _problems(folder: Path, *overrides: str, **texts: str) -> Sequence[Problem]:
 
 
 # -- merging -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["train:run", "script"])
+def test_a_later_objective_replaces_one_of_another_kind_whole(tmp_path: Path, kind: str) -> None:
+    command = "objective={command: [./x], metric: {from: exit}}"
+    loaded = _load(tmp_path, command, params=f"objective: {kind}\nrate: 0.5\n")
+    assert list(loaded.settings.run.as_kind(CommandRun).objective.command) == ["./x"]
+    written = "objective: {command: [./x]}\nrate: 0.5\n"
+    other = _load(tmp_path, f"objective={kind}", params=written)
+    assert other.settings.run.objective_name == kind
 
 
 def test_later_sources_go_before_earlier_ones_and_each_is_remembered(tmp_path: Path) -> None:

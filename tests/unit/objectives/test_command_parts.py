@@ -252,3 +252,19 @@ def test_reports_outlive_an_interruption_and_what_a_step_reported_first_stays(
     assert again.steps == [2, 4, 8]
     assert again.histories == {"loss": [1.0, 0.5, 0.5], "more": [None, None, None]}
     assert (again.best_step, again.best) == (4, {"loss": 0.5})
+
+
+def test_a_program_is_looked_for_in_the_path_that_it_gets(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "fit-it").write_text("#!/bin/sh\n")
+    (tmp_path / "bin" / "fit-it").chmod(0o755)
+
+    def problems(env: dict[str, str]) -> list[str]:
+        objective = {"command": ["fit-it"], "metric": {"from": "exit"}, "env": env}
+        run = CommandRun.model_validate({"objective": objective})
+        return [problem.message for problem in find_problems(run, tmp_path)]
+
+    assert problems({"PATH": "{project}/bin:/bin"}) == []
+    assert problems({"PATH": "bin"}) == []
+    assert problems({"PATH": "{trial_dir}"}) == []
+    assert problems({}) == ["there is no program fit-it in the PATH"]

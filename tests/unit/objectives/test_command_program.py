@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tunectl.errors import ObjectiveError
+from tunectl.objectives.command.leftovers import end_leftovers
 from tunectl.objectives.command.program import End, Program, Said
 
 PATIENCE_S = 60.0
@@ -157,6 +158,7 @@ def test_it_ends_when_whoever_started_it_is_killed(tmp_path: Path) -> None:
     starter = f"""
 import os, sys, time
 from pathlib import Path
+from tunectl.objectives.command.leftovers import end_leftovers
 from tunectl.objectives.command.program import Program
 program = Program(["sh", "-c", {script!r}, "script", sys.argv[1]], folder=Path("/"),
                   environment=dict(os.environ), grace_s=30.0)
@@ -177,6 +179,59 @@ def test_it_does_not_outlive_its_guard(tmp_path: Path) -> None:
         with pytest.raises(ObjectiveError, match="watched over"):
             rest_of(program)
         wait_until(lambda: is_gone(pid))
+
+
+def test_what_it_has_started_does_not_outlive_its_guard_either(tmp_path: Path) -> None:
+    script = 'sleep 1000 & echo $! > "$1/pid"; sleep 1000; true'
+    with running(tmp_path, script) as program:
+        pid = pid_in(tmp_path / "pid")
+        os.kill(program._guard.pid, signal.SIGKILL)
+        with pytest.raises(ObjectiveError, match="watched over"):
+            rest_of(program)
+    wait_until(lambda: is_gone(pid))
+
+
+@pytest.mark.skipif(not IS_LINUX, reason="only there the kernel tells whose processes they are")
+def test_what_worker_and_guard_have_left_is_ended_by_the_next_attempt(tmp_path: Path) -> None:
+    lock = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
+    program = Program(
+        ["sh", "-c", f'sleep 1000 & echo $! > "{tmp_path}/pid"; wait; true'],
+        folder=tmp_path,
+        environment={**os.environ, "TUNECTL_TRIAL_DIR": str(tmp_path)},
+        grace_s=1.0,
+        lock=lock,
+    )
+    pid = pid_in(tmp_path / "pid")
+    program._guard.kill()
+    program._guard.wait()
+    program.close(in_a_hurry=True)
+
+    wait_until(lambda: is_gone(os.getpgid(pid)))
+    noted = os.pread(lock, 100, 0)
+
+    assert end_leftovers(lock, tmp_path / "another") == 0
+    os.pwrite(lock, noted, 0)
+    assert not is_gone(pid)
+    assert end_leftovers(lock, tmp_path) >= 1
+    wait_until(lambda: is_gone(pid))
+    assert os.fstat(lock).st_size == 0
+    os.close(lock)
+
+
+def test_its_environment_is_not_its_guards(tmp_path: Path) -> None:
+    own = tmp_path / "bin"
+    own.mkdir()
+    (own / "greet").write_text("#!/bin/sh\necho hello from $LD_LIBRARY_PATH\n")
+    (own / "greet").chmod(0o755)
+    environment = {"PATH": f"{own}:{os.environ['PATH']}", "LD_LIBRARY_PATH": "nowhere"}
+    program = Program(["greet"], folder=tmp_path, environment=environment, grace_s=1.0)
+    try:
+        if IS_LINUX:
+            said = Path(f"/proc/{program._guard.pid}/environ").read_bytes()
+            assert b"nowhere" not in said
+        assert [one.text for one in rest_of(program)] == ["hello from nowhere"]
+    finally:
+        program.close()
 
 
 def test_what_cannot_be_started_is_said(tmp_path: Path) -> None:

@@ -138,6 +138,8 @@ def test_the_best_report_counts_where_nothing_is_returned(make: Make) -> None:
     [
         ("pass", "returned nothing and reported nothing"),
         ("return {'other': 1}", "returned no loss; there is other"),
+        ("return {'loss': 1, 'best_epoch': 99}", "best_epoch is no name for a metric"),
+        ("trial.report(1, loss=1, epochs=7)", "epochs is no name for a metric"),
         ("return 'good'", "returned str 'good'"),
         ("trial.report(0, 1.0)", "a step is a whole number from 1 on, not 0"),
         ("trial.report(2, 1.0); trial.report(1, 1.0)", "step 1 was reported after step 2"),
@@ -296,6 +298,17 @@ def test_a_function_that_cannot_be_had_is_told_with_its_reason(
     assert re.search(words, problem.message), problem.message
 
 
+def test_a_folder_of_data_hides_no_installed_package(make: Make, tmp_path: Path) -> None:
+    told = make("", sections={"objective": "yaml:safe_load"})
+    (tmp_path / "yaml").mkdir()
+    assert FunctionObjective().problems(told.config.run, tmp_path) == []
+
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "fit.py").write_text("def run(trial): return 0.5")
+    told = make("", sections={"objective": "parts.fit:run"})
+    assert run(told).value == 0.5
+
+
 def test_modules_of_one_name_in_two_projects_are_two(make: Make, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
@@ -363,3 +376,91 @@ def test_arrays_of_any_shape_come_back_as_they_were(make: Make) -> None:
     assert back["a"] == 2.5
     assert back["b"].shape == (2, 0)
     assert back["c"] == [1, [None, b"x", "y", True]]
+
+
+NOISY = """
+    import logging
+    import os
+    import subprocess
+    import sys
+
+    print("imported")
+    logging.getLogger("noisy").addHandler(logging.StreamHandler())
+
+    def run(trial):
+        print("by print")
+        sys.stdout.buffer.write(b"as bytes\\n")
+        os.write(1, b"to the descriptor\\n")
+        subprocess.run(["echo", "by a program"])
+        subprocess.run(["sh", "-c", "echo by another one >&2"], stdout=sys.stdout)
+        logging.getLogger("noisy").warning("by a handler of its own")
+        subprocess.run(["seq", "10001", "40000"])
+        subprocess.run(["sh", "-c", "sleep 5 &"])
+        return 0.5
+"""
+
+
+def test_whatever_is_printed_in_whatever_way_ends_in_the_trials_log(
+    make: Make, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    told = make(NOISY)
+    with caplog.at_level(logging.INFO, logger="test.function"):
+        run(told)
+        run(told)
+
+    assert capfd.readouterr() == ("", "")
+    said = [record.getMessage() for record in caplog.records if record.name == "test.function"]
+    assert said.count("imported") == 1
+    for line in ("by print", "as bytes", "to the descriptor", "by a program", "by another one"):
+        assert said.count(line) == 2
+    assert sum("by a handler of its own" in line for line in said) == 2
+    assert said[-1] == "40000"
+
+
+def test_a_check_leaves_standard_output_to_its_results(
+    make: Make, capfd: pytest.CaptureFixture[str]
+) -> None:
+    told = make(NOISY)
+    FunctionObjective().problems(told.config.run, told.project)
+
+    out, err = capfd.readouterr()
+    assert (out, "imported" in err) == ("", True)
+
+
+NESTED = """
+    from pydantic import BaseModel, Field
+    from tunectl.objectives import Trial
+
+    class Forest(BaseModel):
+        depth: int = 3
+
+    class Config(BaseModel):
+        one: Forest | None = None
+        several: list[Forest] = []
+        by_name: dict[str, Forest] = {}
+        rate: float = Field(0.1, alias="learning-rate")
+        free: dict[str, object] = {}
+
+    def run(trial: Trial[Config] | None) -> float:
+        return 0.5
+"""
+
+
+@pytest.mark.parametrize(
+    ("sections", "keys"),
+    [
+        ({"one": {"deep": 1}}, ["one.deep"]),
+        ({"several": [{"depth": 1}, {"deep": 1}]}, ["several.1.deep"]),
+        ({"by_name": {"a": {"deep": 1}}}, ["by_name.a.deep"]),
+        ({"rate": 0.5}, ["rate"]),
+        ({"learning-rate": 0.5, "free": {"deep": {"er": 1}}, "one": {"depth": 1}}, []),
+        ({"one": None}, []),
+    ],
+)
+def test_a_mistyped_key_is_found_wherever_a_model_stands(
+    make: Make, sections: dict[str, Any], keys: list[str]
+) -> None:
+    told = make(NESTED, sections=sections)
+    problems = FunctionObjective().problems(told.config.run, told.project)
+
+    assert [problem.key for problem in problems] == keys

@@ -30,9 +30,10 @@ def find_problems(run: CommandRun, project: Path) -> list[Problem]:
     """
     values = {**run.values(), "project": str(project)}
     name = fill_in(run.objective.command[0], values)
-    if any(one in OWN for one in names_in([name])):
+    path = fill_in(text_of(run.objective.env.get("PATH", os.environ.get("PATH", ""))), values)
+    if any(one in OWN for one in names_in([name, "" if "/" in name else path])):
         return []  # what stands there is known when a trial begins
-    message = _why_not(name, project)
+    message = _why_not(name, project, path)
     return [] if message is None else [Problem(key=COMMAND, message=message)]
 
 
@@ -81,22 +82,23 @@ def _shared_pattern(objective: Command, metrics: Sequence[str]) -> Iterator[Prob
         yield Problem(key="objective.metric.pattern", message=message)
 
 
-def _why_not(name: str, project: Path) -> str | None:
-    """Return why a program cannot be started, None if it can."""
+def _why_not(name: str, project: Path, path: str) -> str | None:
+    """Return why a program cannot be started, None if it can; `path` is its PATH."""
     if "/" not in name:
-        if shutil.which(name) is not None:
+        places = os.pathsep.join(str(project / place) for place in path.split(os.pathsep))
+        if shutil.which(name, path=places) is not None:
             return None
         if (project / name).is_file():
             return f"{name} is not in the PATH; for the file in the project write ./{name}"
         return f"there is no program {name} in the PATH"
-    path = project / name
-    if not path.exists():
+    file = project / name
+    if not file.exists():
         return f"there is no {name}; a relative path begins at the project folder"
-    if not path.is_file():
+    if not file.is_file():
         return f"{name} is no file"
-    if not os.access(path, os.X_OK):
+    if not os.access(file, os.X_OK):
         return f"{name} may not be executed; allow it with: chmod +x {name}"
-    return _why_not_interpreted(name, path)
+    return _why_not_interpreted(name, file)
 
 
 def _why_not_interpreted(name: str, path: Path) -> str | None:

@@ -2,6 +2,8 @@
 
 It is run as a script, by an interpreter without anything else, and must stay free of imports from
 this package: `python -I -S guard.py STATUS LOCK GRACE_S PROGRAM ARGUMENTS…`. On its standard input
+come the length of the program's environment in bytes, on a line, and the environment, each variable
+with a NUL after it: it is the program's alone, whose LD_LIBRARY_PATH may not suit Python. Then
 `stop SECONDS` tells it to end the program after that time; the end of that input means that whoever
 started it is dead, and the same at once. On STATUS it writes what became of the program.
 
@@ -35,19 +37,62 @@ def main(arguments: list[str]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)  # it has its own way of being told
     _tell_kernel(SET_CHILD_SUBREAPER, 1)
+    environment = _read_environment()
     guard = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _become(arguments[3:], guard, status)
+        _become(arguments[3:], environment, guard, status)
+    _note(lock, f"{pid} {_start_of(pid)}\n")
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 1)  # so that the program alone holds the ends of its output
     os.dup2(nothing, 2)
     os.write(status, f"started {pid}\n".encode())
     ended = Watch(pid, float(arguments[2])).to_the_end()
+    _note(lock, "")
     os.write(status, f"ended {ended}\n".encode())
 
 
-def _become(command: list[str], guard: int, status: int) -> None:
+def _read_environment() -> dict[bytes, bytes]:
+    """Return the program's environment; end here if whoever started this process is dead."""
+    length, block = b"", b""
+    while not length.endswith(b"\n"):
+        byte = os.read(0, 1)
+        if not byte:
+            sys.exit(1)
+        length += byte
+    while len(block) < int(length):
+        part = os.read(0, int(length) - len(block))
+        if not part:
+            sys.exit(1)
+        block += part
+    found = {}
+    for line in block.split(b"\0")[:-1]:
+        name, _, value = line.partition(b"=")
+        found[name] = value
+    return found
+
+
+def _note(lock: int, text: str) -> None:
+    """Write into the lock which group is to be ended if this process is killed."""
+    if lock < 0:
+        return
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, text.encode(), 0)
+    except OSError:  # a full disk
+        pass
+
+
+def _start_of(pid: int) -> str:
+    """Return when a process began, in the kernel's own ticks; 0 where it does not tell."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:  # noqa: PTH123
+            return file.read().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return "0"
+
+
+def _become(command: list[str], environment: dict[bytes, bytes], guard: int, status: int) -> None:
     """Turn this process into the program."""
     try:
         os.setsid()
@@ -59,7 +104,7 @@ def _become(command: list[str], guard: int, status: int) -> None:
         if os.getppid() != guard:  # it died before the kernel knew
             os._exit(1)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.execvp(command[0], command)
+        os.execvpe(command[0], command, environment)
     except OSError as error:
         os.write(status, f"failed {error.errno}\n".encode())
     os._exit(127)

@@ -96,7 +96,6 @@ class Program:
             self._guard = subprocess.Popen(
                 [sys.executable, "-I", "-S", guard.__file__, *facts, *command],
                 cwd=folder,
-                env=dict(environment),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -112,6 +111,7 @@ class Program:
         assert self._guard.stdout is not None and self._guard.stderr is not None
         self._status = status
         self._words = b""
+        self._hand_over(environment)
         out, err = self._guard.stdout.fileno(), self._guard.stderr.fileno()
         self._lines = {out: Lines(), err: Lines()}
         self._errors = err
@@ -119,6 +119,19 @@ class Program:
         for descriptor in (out, err, status):
             os.set_blocking(descriptor, False)
             self._selector.register(descriptor, selectors.EVENT_READ)
+
+    def _hand_over(self, environment: Mapping[str, str]) -> None:
+        assert self._guard.stdin is not None
+        pairs = [
+            b"%s=%s\0" % (os.fsencode(name), os.fsencode(text))
+            for name, text in environment.items()
+        ]
+        block = b"".join(pairs)
+        with suppress(OSError):  # the guard is gone, which is seen when it is listened to
+            self._guard.stdin.write(b"%d\n" % len(block))
+            rest = memoryview(block)
+            while rest:
+                rest = rest[self._guard.stdin.write(rest) :]
 
     def listen(self, timeout_s: float) -> list[Said]:
         """Return what it says within a time; nothing where it is silent.
@@ -160,6 +173,7 @@ class Program:
             except subprocess.TimeoutExpired:
                 self._guard.kill()
                 self._guard.wait()
+            self._end_what_is_left()
         self._selector.close()
         os.close(self._status)
         for pipe in pipes:
@@ -195,8 +209,20 @@ class Program:
         self._words += words
         return not words
 
+    @property
+    def _said(self) -> dict[str, str]:
+        return dict(line.split() for line in self._words.decode().splitlines())
+
+    def _end_what_is_left(self) -> None:
+        """End the program's group where the guard was killed and could not."""
+        self._read_status()
+        said = self._said
+        if "started" in said and "ended" not in said:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(int(said["started"]), signal.SIGKILL)
+
     def _judge(self) -> End:
-        said = dict(line.split() for line in self._words.decode().splitlines())
+        said = self._said
         if "failed" in said:
             raise ObjectiveError(f"{self._name} cannot be started: {_reason(int(said['failed']))}")
         if "ended" not in said:

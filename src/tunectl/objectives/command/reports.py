@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,11 @@ class Reports:
         }
         self._by_step[report.step] = finite
         line = json.dumps({"step": report.step, **finite})
-        with self._file.open("a", encoding="utf-8") as file:
-            file.write(f"{line}\n")
+        with self._file.open("a+b") as file:
+            if file.tell():  # the last line may have been cut short
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else f"\n{line}"
+            file.write(f"{line}\n".encode())
 
     @property
     def steps(self) -> list[int]:

@@ -24,6 +24,7 @@ from tunectl.objectives.base import (
     TrialTimedOut,
 )
 from tunectl.objectives.command.environment import environment_of, told_of
+from tunectl.objectives.command.leftovers import end_leftovers
 from tunectl.objectives.command.metric import Listener
 from tunectl.objectives.command.program import PATIENCE_S, End, Program, Said
 from tunectl.objectives.command.protocol import MalformedReport, Report, parse_report
@@ -281,6 +282,8 @@ def _alone(context: TrialContext, grace_s: float) -> Iterator[int]:
                 yield -1
                 return
             else:
+                if end_leftovers(lock, context.directory.path):
+                    context.log.warning("what an earlier attempt had left running was ended")
                 yield lock
                 return
     finally:
