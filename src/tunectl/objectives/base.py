@@ -18,6 +18,9 @@ from tunectl.config.schema import Runtime, TrialConfig
 from tunectl.config.search_schema import Direction, Search
 from tunectl.errors import Problem
 
+TAKEN = ("best_epoch", "epochs", "histories", "steps", "per_target")
+"""Keys of `metrics.json` that are no metrics, so that none may be called so."""
+
 
 class TrialPruned(Exception):  # noqa: N818 - the field's word for it, as in Optuna
     """Raised through an objective by `TrialContext.report` when the trial is hopeless."""

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tunectl.objectives.command.lines import Lines
+from tunectl.objectives.lines import Lines
 
 Say = Callable[[str], None]
 

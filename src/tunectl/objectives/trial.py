@@ -15,8 +15,13 @@ from typing import Any, Generic, TypeVar
 from tunectl.artifacts import atomic
 from tunectl.config.section import Scalar
 from tunectl.errors import ObjectiveError
-from tunectl.objectives.base import TrialContext, TrialInterrupted, TrialPruned, TrialTimedOut
-from tunectl.objectives.command.metric import TAKEN
+from tunectl.objectives.base import (
+    TAKEN,
+    TrialContext,
+    TrialInterrupted,
+    TrialPruned,
+    TrialTimedOut,
+)
 
 C = TypeVar("C")
 

@@ -14,11 +14,11 @@ from tunectl.config.search_schema import Search
 from tunectl.errors import DivergedError, ObjectiveError
 from tunectl.objectives.command.checks import find_problems, find_remarks, replaced
 from tunectl.objectives.command.environment import environment_of, told_of, variable_of
-from tunectl.objectives.command.lines import LONGEST, Lines
 from tunectl.objectives.command.metric import Listener
 from tunectl.objectives.command.protocol import MalformedReport, Report, parse_report
 from tunectl.objectives.command.reports import Reports
 from tunectl.objectives.command.template import fill_in
+from tunectl.objectives.lines import LONGEST, Lines
 
 VALUES = {"training.rate": 1e-05, "use": True, "none": None, "name": "a b"}
 

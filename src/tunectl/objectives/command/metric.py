@@ -12,13 +12,12 @@ from typing import Any
 
 from tunectl.config.run import MetricSource
 from tunectl.errors import DivergedError, ObjectiveError
+from tunectl.objectives.base import TAKEN
 
 LARGEST = 64 * 1024 * 1024
 """Bytes of a JSON file that are read."""
 MOST_METRICS = 200
 MOST = sys.float_info.max
-TAKEN = ("best_epoch", "epochs", "histories", "steps", "per_target")
-"""Keys of `metrics.json` that mean something else."""
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf(?:inity)?)\b"
 _NO_MORE = r"(?!\w|\.\d)"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tunectl.errors import ObjectiveError
 from tunectl.objectives.command import guard
-from tunectl.objectives.command.lines import Lines
+from tunectl.objectives.lines import Lines
 
 BLOCK = 1 << 16
 # Beyond its grace the guard needs no more than this to see to everything.
