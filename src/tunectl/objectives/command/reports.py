@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tunectl.objectives.command.metric import TAKEN
+from tunectl.objectives.base import TAKEN
 from tunectl.objectives.command.protocol import Report
 
 
