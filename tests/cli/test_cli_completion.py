@@ -110,7 +110,8 @@ def test_commands_studies_and_trials_are_offered(mixed: Project, tmp_path: Path)
         str(trial.number) for trial in mixed.trials("mixed") if trial.state is TrialState.COMPLETE
     ]
 
-    assert offered(mixed.path, "trial", "") == ["list", "show", "path", "replay", "release"]
+    verbs = ["list", "show", "path", "replay", "ask", "report", "should-prune", "tell", "release"]
+    assert offered(mixed.path, "trial", "") == verbs
     assert offered(mixed.path, "best", "--study", "mi") == ["mixed"]
     assert offered(mixed.path, "best", "--study", "mo") == []
     assert offered(mixed.path, "study", "delete", "") == ["mixed"]

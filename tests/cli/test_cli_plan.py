@@ -17,6 +17,7 @@ KEYS = {
     "warnings",
     "configuration",
     "space",
+    "replaced",
     "samples",
     "rehearsal",
     "estimate",

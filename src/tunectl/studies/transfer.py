@@ -62,7 +62,9 @@ def pack_study(storage: RDBStorage, study: optuna.Study) -> PortableStudy:
     return PortableStudy(
         name=study.study_name,
         directions=tuple(study.directions),
-        user_attrs=study.user_attrs,
+        user_attrs={
+            key: value for key, value in study.user_attrs.items() if key != FOREIGN_CODE_ATTR
+        },
         system_attrs=system_attrs,
         trials=trials,
     )
