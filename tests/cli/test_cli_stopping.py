@@ -51,7 +51,7 @@ def test_a_study_that_is_stopped_again_and_again_goes_on_with_the_same_trial(
         code, said = end(process, signal.SIGINT)
 
     assert code == 130
-    assert "stopping when the batch under way is done; Ctrl-C once more ends at once" in said
+    assert "stopping after the batch or step under way; Ctrl-C once more ends at once" in said
     assert "stopped; everything is saved. Go on with: tunectl study resume long" in said
     (before,) = project.trials("long")
     assert before.state.name == "RUNNING"

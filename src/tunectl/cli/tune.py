@@ -288,7 +288,7 @@ def _is_over(told: StopRequest, deadline_s: float) -> bool:
 
 def _say_it_stops(session: Session, console: Console) -> None:
     if not session.quiet:
-        text = "stopping when the batch under way is done; Ctrl-C once more ends at once"
+        text = "stopping after the batch or step under way; Ctrl-C once more ends at once"
         console.print(text, markup=False, soft_wrap=True)
 
 

@@ -185,6 +185,8 @@ def _numbers(returned: Any, metric: str) -> dict[str, float]:
     named = returned if isinstance(returned, Mapping) else {metric: returned}
     refuse_taken(named)
     try:
+        if any(isinstance(value, str | bytes) for value in named.values()):
+            raise TypeError("text is no number, even where it looks like one")
         return {str(name): float(value) for name, value in named.items()}
     except (TypeError, ValueError) as error:
         raise ObjectiveError(

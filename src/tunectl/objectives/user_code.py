@@ -168,7 +168,9 @@ def _shown(module: ModuleType, project: Path) -> str:
 
 
 def _why_not(name: str, project: Path, error: BaseException) -> str:
-    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    # The text of a SyntaxError has its place already.
+    said = error.msg if isinstance(error, SyntaxError) else str(error)
+    what = f"{type(error).__name__}: {said}" if said else type(error).__name__
     return f"module {name} cannot be imported: {what}{place_of(error, project)}"
 
 

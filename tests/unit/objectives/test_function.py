@@ -141,6 +141,7 @@ def test_the_best_report_counts_where_nothing_is_returned(make: Make) -> None:
         ("return {'loss': 1, 'best_epoch': 99}", "best_epoch is no name for a metric"),
         ("trial.report(1, loss=1, epochs=7)", "epochs is no name for a metric"),
         ("return 'good'", "returned str 'good'"),
+        ("return '0.5'", "returned str '0.5'"),
         ("trial.report(0, 1.0)", "a step is a whole number from 1 on, not 0"),
         ("trial.report(2, 1.0); trial.report(1, 1.0)", "step 1 was reported after step 2"),
         ("trial.report(1, 'low')", "a metric is no number"),
