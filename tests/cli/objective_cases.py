@@ -98,6 +98,13 @@ def _flow_cnn(path: Path) -> Project:
     return small_project(path, optuna_params=_search("val_mse", space))
 
 
+def _signal_regressor(path: Path) -> Project:
+    project = _flow_cnn(path)
+    params = (path / "params.yaml").read_text(encoding="utf-8")
+    project.write(params=f"objective: signal_regressor\n{params}")
+    return project
+
+
 def _function(path: Path) -> Project:
     project = Project(path)
     (path / "fit.py").write_text(FUNCTION, encoding="utf-8")
@@ -162,6 +169,13 @@ def _images(path: Path) -> Project:
 _NEVER = "study.pruner={name:ThresholdPruner,kwargs:{upper:1.0e-9}}"
 
 CASES: dict[str, Case] = {
+    "signal_regressor": Case(
+        make=_signal_regressor,
+        long=("training.epochs=400",),
+        hopeless=(_NEVER,),
+        wrong=("training.epochs=0", "training.epochs"),
+        inputs="x.npy",
+    ),
     "flow_cnn": Case(
         make=_flow_cnn,
         long=("training.epochs=400",),
