@@ -127,6 +127,7 @@ def test_files_of_mnist_are_read(suffix: str, tmp_path: Path) -> None:
         HUGE_IDX,
         gzip.compress(HUGE_IDX),
     ],
+    ids=["empty", "no axes", "cut off", "no gzip", "damaged gzip", "too large", "packed too large"],
 )
 def test_a_damaged_idx_file_is_refused(content: bytes, tmp_path: Path) -> None:
     write_idx(tmp_path / "t", LABELS.astype(np.uint8))
