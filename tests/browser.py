@@ -61,13 +61,19 @@ def watched(browser: Browser, **context: Any) -> Iterator[Watched]:
     page.set_default_timeout(PATIENCE_MS)
     watch = Watched(page=page)
     page.on("pageerror", lambda error: watch.problems.append(f"error: {error}"))
-    page.on("requestfailed", lambda request: watch.problems.append(f"failed: {request.url}"))
+    page.on("requestfailed", lambda request: _note_failure(watch, request))
     page.on("request", lambda request: watch.requests.append(request.url))
     page.on("console", lambda message: _note(watch, message.type, message.text))
     try:
         yield watch
     finally:
         opened.close()
+
+
+def _note_failure(watch: Watched, request: Any) -> None:
+    """Note a request that failed; one that the page gave up when it went elsewhere did not."""
+    if "ERR_ABORTED" not in str(request.failure):
+        watch.problems.append(f"failed: {request.url}")
 
 
 def _note(watch: Watched, kind: str, text: str) -> None:

@@ -18,9 +18,9 @@ from tunectl.objectives.registry import OBJECTIVES
 EPOCHS_BEFORE_THE_KILL = 8
 
 
-# `flow_cnn` is this one with other defaults, and is run each time.
-LONG = "signal_regressor"
-PARAMS = [pytest.param(name, marks=[pytest.mark.long] * (name == LONG)) for name in sorted(CASES)]
+# One network with two sets of defaults, of which the other tests run the one again and again.
+LONG = ("flow_cnn", "signal_regressor")
+PARAMS = [pytest.param(name, marks=[pytest.mark.long] * (name in LONG)) for name in sorted(CASES)]
 
 
 def test_the_suite_runs_over_every_objective_that_tune_can_run() -> None:
@@ -177,7 +177,7 @@ def test_a_network_predicts_and_what_has_none_says_so(
         assert out.is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_view_of_the_study_can_be_had(finished: Project, tmp_path: Path) -> None:
     assert finished.ok("summary", "--json").document()["states"]["complete"] == 2
     assert finished.ok("doctor", "--json").document()["findings"] is not None

@@ -201,7 +201,7 @@ def test_the_champion_gives_the_trials_predictions_where_there_is_no_tunectl(
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_network_is_found_by_the_name_of_its_experiment_and_its_run(
     pair: tuple[Project, Project], tmp_path: Path
 ) -> None:
@@ -298,7 +298,7 @@ def test_a_tune_that_is_to_register_does_so_at_its_end(
     assert info["mlflow_run_id"] == best["mlflow_run_id"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_study_whose_server_was_killed_is_mirrored_later_as_if_it_had_not_been(
     pair: tuple[Project, Project], server: MlflowServer, tmp_path: Path
 ) -> None:

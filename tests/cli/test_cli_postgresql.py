@@ -188,6 +188,7 @@ def test_a_server_that_cannot_be_used_is_told_without_the_password(shared: Share
             assert len(result.err.splitlines()) <= 3, result.err
 
 
+@pytest.mark.long
 def test_two_project_folders_that_start_at_once_with_an_empty_database_run_exactly_twelve_trials(
     shared: Shared,
 ) -> None:

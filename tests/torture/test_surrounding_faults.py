@@ -183,6 +183,7 @@ def test_a_study_needs_nothing_of_its_environment(
 # -- crowds --------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_crowd_of_readers_sees_valid_documents_and_does_not_disturb_a_running_study(
     folder: Path, unbroken: Unbroken
 ) -> None:
