@@ -76,8 +76,9 @@ def _train(config: TrainingRun, project: Path) -> list[float]:
     """Return val_mse of each epoch."""
     from tunectl.training.architecture import Architecture, resolve_kind
     from tunectl.training.data import load_dataset, split_indices
-    from tunectl.training.loop import FitPlan, fit, start_training
+    from tunectl.training.loop import fit, start_training
     from tunectl.training.losses import WeightedMSELoss
+    from tunectl.training.state import FitPlan
     from tunectl.training.tensors import SampleTensors
 
     samples = load_dataset(config.dataset, project)

@@ -28,8 +28,9 @@ from tunectl.config.signal_run import TrainingRun
 from tunectl.objectives.signal_setup import SignalSetup
 from tunectl.training.convolutions import Convolutions
 from tunectl.training.device import torch_settings
-from tunectl.training.loop import FitPlan, fit, start_training
+from tunectl.training.loop import fit, start_training
 from tunectl.training.models import build_from
+from tunectl.training.state import FitPlan
 
 BLOCK_S, QUICK_BLOCK_S = 2.0, 0.3
 ROUNDS, QUICK_ROUNDS = 5, 2

@@ -338,7 +338,8 @@ def _refuse_unknown_objective(objective: object, draft: Draft) -> None:
         raise ConfigError([problem_at(origin, message, "objective")])
     for problem in draft.problems:
         name = problem.key or ""
-        if "unknown key" in problem.message and fields.nearest(name, ["objective"]):
+        is_top = "." not in name and "unknown key" in problem.message
+        if is_top and fields.nearest(name, ["objective"]):
             raise ConfigError([problem])
 
 

@@ -10,7 +10,7 @@ import inspect
 import math
 import random
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from pydantic import BaseModel
 
 from tunectl.artifacts import atomic
 from tunectl.config.run import Run
-from tunectl.config.search_schema import Direction
 from tunectl.errors import ObjectiveError, Problem, TunectlError
 from tunectl.objectives.base import (
     Outcome,
@@ -28,34 +27,15 @@ from tunectl.objectives.base import (
     TrialPruned,
     TrialTimedOut,
 )
+from tunectl.objectives.own_code import OwnCode
 from tunectl.objectives.printed import printed_to, printed_to_stderr
 from tunectl.objectives.trial import Trial, refuse_taken, seed_of
 from tunectl.objectives.user_code import load_function, place_of
 from tunectl.objectives.user_model import config_model, misfits
 
 
-class FunctionObjective:
+class FunctionObjective(OwnCode):
     """Calls the function that `objective` names."""
-
-    @property
-    def metrics(self) -> Mapping[str, Direction] | None:
-        """Whatever the function returns."""
-        return None
-
-    @property
-    def epoch_metrics(self) -> Sequence[str]:
-        """Whatever the function reports."""
-        return ()
-
-    @property
-    def needs_device(self) -> bool:
-        """A function that wants a device asks for it."""
-        return False
-
-    @property
-    def leaves_network(self) -> bool:
-        """What a function leaves is its own affair."""
-        return False
 
     def problems(self, run: Run, project: Path) -> list[Problem]:
         """Import the function, and look at the sections that its annotation gives a type."""

@@ -19,7 +19,7 @@ from tunectl.training.class_metrics import (
 )
 from tunectl.training.image_data import correction_of, imbalance
 from tunectl.training.image_tensors import ImageTensors
-from tunectl.training.loop import FitResult
+from tunectl.training.state import FitResult
 
 
 class ImageTrial(NetworkTrial):

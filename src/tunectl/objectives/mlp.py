@@ -6,29 +6,20 @@ Inputs are (N, F), or have more axes and are flattened; targets are (N, T). This
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tunectl.config.mlp_run import MlpRun
-from tunectl.config.run import Run
-from tunectl.config.search_schema import Direction
-from tunectl.errors import Problem
-from tunectl.objectives.network import NetworkObjective
-from tunectl.training.data_checks import find_problems
-from tunectl.training.metrics import DIRECTIONS
+from tunectl.objectives.regression import RegressionObjective
 
 if TYPE_CHECKING:
     from tunectl.objectives.network_setup import NetworkSetup
 
 
-class MlpObjective(NetworkObjective):
+class MlpObjective(RegressionObjective):
     """Fits a multilayer perceptron."""
 
-    @property
-    def ranking(self) -> Mapping[str, Direction]:
-        """Errors on standardised targets, and R²."""
-        return DIRECTIONS
+    kind = MlpRun
 
     @property
     def size_keys(self) -> Sequence[str]:
@@ -41,14 +32,6 @@ class MlpObjective(NetworkObjective):
             "training.batch_size",
             "training.optimizer",
         )
-
-    def problems(self, run: Run, project: Path) -> list[Problem]:
-        """Look at the configuration and its data without training."""
-        return find_problems(run.as_kind(MlpRun), project)
-
-    def misfits(self, run: Run, project: Path) -> list[Problem]:
-        """Return what would make a trial fail, as far as it shows without reading the data."""
-        return find_problems(run.as_kind(MlpRun), project, look_at_values=False)
 
     def setup(self) -> NetworkSetup:
         """Return the heavy half."""

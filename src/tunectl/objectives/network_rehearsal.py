@@ -17,8 +17,9 @@ from tunectl.objectives.exhaustion import memory_errors
 from tunectl.objectives.network_setup import NetworkSetup, Prepared
 from tunectl.training.convolutions import Convolutions
 from tunectl.training.device import torch_settings
-from tunectl.training.loop import TrainingState, predict, start_training, train_step
+from tunectl.training.loop import predict, start_training, train_step
 from tunectl.training.memory import watch_memory
+from tunectl.training.state import TrainingState
 from tunectl.training.tensors import epoch_batches
 
 STEPS = 7

@@ -34,17 +34,9 @@ from tunectl.training.checkpoint import CheckpointClock, restore_latest, save_ch
 from tunectl.training.convolutions import Convolutions
 from tunectl.training.device import frugal_memory, resolve_device, torch_settings
 from tunectl.training.divergence import DIVERGED
-from tunectl.training.loop import (
-    EpochRecord,
-    FitPlan,
-    FitResult,
-    TrainingState,
-    evaluate,
-    fit,
-    predict,
-    start_training,
-)
+from tunectl.training.loop import evaluate, fit, predict, start_training
 from tunectl.training.measures import Measure
+from tunectl.training.state import EpochRecord, FitPlan, FitResult, TrainingState
 from tunectl.training.stopping import StopRules
 from tunectl.training.tensors import epoch_batches
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 
 from tunectl.config.run import CommandRun, OpenRun, Run
+from tunectl.config.runs import objective_flaw
 from tunectl.errors import ConfigError, Problem
 from tunectl.objectives.base import Objective
 
@@ -74,11 +74,4 @@ def find_objective(run: Run) -> Objective:
         return OBJECTIVES[name]()
     if isinstance(run, OpenRun):
         return _function()
-    near = difflib.get_close_matches(name, OBJECTIVES, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    valid = ", ".join(sorted(OBJECTIVES))
-    message = (
-        f"unknown objective {name!r}; {hint}valid: {valid}, "
-        "a function of your own as module:function, or a command"
-    )
-    raise ConfigError([Problem(key="objective", message=message)])
+    raise ConfigError([Problem(key="objective", message=str(objective_flaw(name)))])

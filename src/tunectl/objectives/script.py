@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tunectl.config.run import Run
-from tunectl.config.search_schema import Direction
 from tunectl.errors import Problem, UsageError
 from tunectl.objectives.base import Outcome, TrialContext
+from tunectl.objectives.own_code import OwnCode
 
 DRIVEN_BY = (
     "objective is script: a script of your own runs these trials, with tunectl trial ask and "
@@ -16,28 +15,8 @@ DRIVEN_BY = (
 )
 
 
-class ScriptObjective:
+class ScriptObjective(OwnCode):
     """Has values to propose, and nothing to run."""
-
-    @property
-    def metrics(self) -> Mapping[str, Direction] | None:
-        """Whatever the script tells."""
-        return None
-
-    @property
-    def epoch_metrics(self) -> Sequence[str]:
-        """Whatever the script reports."""
-        return ()
-
-    @property
-    def needs_device(self) -> bool:
-        """The script chooses its own."""
-        return False
-
-    @property
-    def leaves_network(self) -> bool:
-        """What a script leaves is its own affair."""
-        return False
 
     @property
     def driven_by(self) -> str:

@@ -14,9 +14,9 @@ from tunectl.objectives.base import Outcome, TrialContext
 from tunectl.objectives.network_setup import NetworkSetup
 from tunectl.objectives.network_trial import NetworkTrial, finite, write_array
 from tunectl.objectives.signal_summary import evaluation_summary
-from tunectl.training.loop import FitResult
 from tunectl.training.measures import RegressionMeasure
 from tunectl.training.metrics import summarise, target_metrics
+from tunectl.training.state import FitResult
 from tunectl.training.tensors import SampleTensors
 
 

@@ -14,7 +14,7 @@ import torch
 
 from tunectl.training.checkpoint_file import read_latest, write_checkpoint
 from tunectl.training.device import RandomStates, random_states
-from tunectl.training.loop import BestEpoch, EpochPosition, TrainingState
+from tunectl.training.state import BestEpoch, EpochPosition, TrainingState
 
 SHARE = 0.02
 

@@ -12,8 +12,9 @@ from tunectl.config.signal_run import DataSplit, Training
 from tunectl.training.architecture import Architecture
 from tunectl.training.checkpoint import CheckpointClock, restore_latest, save_checkpoint
 from tunectl.training.data import Samples, split_indices
-from tunectl.training.loop import FitPlan, FitResult, TrainingState, fit, start_training
+from tunectl.training.loop import fit, start_training
 from tunectl.training.losses import WeightedMSELoss
+from tunectl.training.state import FitPlan, FitResult, TrainingState
 from tunectl.training.tensors import SampleTensors
 
 BATCHES, EPOCHS = 4, 3

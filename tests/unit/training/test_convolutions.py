@@ -10,8 +10,9 @@ from tunectl.training.architecture import Architecture, Kind
 from tunectl.training.convolutions import Convolutions
 from tunectl.training.data import Samples, split_indices
 from tunectl.training.device import torch_settings
-from tunectl.training.loop import FitPlan, FitResult, fit, start_training
+from tunectl.training.loop import fit, start_training
 from tunectl.training.losses import WeightedMSELoss
+from tunectl.training.state import FitPlan, FitResult
 from tunectl.training.tensors import SampleTensors
 
 OWN = Convolutions(onednn=False)

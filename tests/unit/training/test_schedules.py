@@ -15,9 +15,10 @@ from tunectl.errors import DivergedError
 from tunectl.training.architecture import Architecture
 from tunectl.training.checkpoint import restore_latest, save_checkpoint
 from tunectl.training.data import Samples, split_indices
-from tunectl.training.loop import FitPlan, FitResult, TrainingState, fit, start_training
+from tunectl.training.loop import fit, start_training
 from tunectl.training.losses import WeightedMSELoss
 from tunectl.training.schedules import make_schedule
+from tunectl.training.state import FitPlan, FitResult, TrainingState
 from tunectl.training.stopping import StopRules, epochs_without_gain, overfits_from
 from tunectl.training.tensors import SampleTensors, epoch_batches
 

@@ -15,17 +15,10 @@ from tunectl.training import tensors
 from tunectl.training.architecture import Architecture
 from tunectl.training.data import Samples, Split, split_indices
 from tunectl.training.device import torch_settings
-from tunectl.training.loop import (
-    EpochRecord,
-    FitPlan,
-    FitResult,
-    TrainingState,
-    fit,
-    predict,
-    start_training,
-)
+from tunectl.training.loop import fit, predict, start_training
 from tunectl.training.losses import WeightedMSELoss
 from tunectl.training.metrics import ranking_metrics
+from tunectl.training.state import EpochRecord, FitPlan, FitResult, TrainingState
 from tunectl.training.tensors import SampleTensors, epoch_batches
 
 PLAN = Architecture(

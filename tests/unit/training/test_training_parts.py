@@ -15,17 +15,10 @@ from tunectl.config.signal_run import DataSplit, Training
 from tunectl.training.architecture import Architecture
 from tunectl.training.checkpoint import restore_latest, save_checkpoint
 from tunectl.training.data import Samples, split_indices
-from tunectl.training.loop import (
-    FitPlan,
-    FitResult,
-    TrainingState,
-    evaluate,
-    fit,
-    start_training,
-    train_step,
-)
+from tunectl.training.loop import evaluate, fit, start_training, train_step
 from tunectl.training.losses import WeightedMSELoss
 from tunectl.training.models import FlowNet
+from tunectl.training.state import FitPlan, FitResult, TrainingState
 from tunectl.training.tensors import SampleTensors, split_batch
 
 SPLIT = split_indices(40, DataSplit())

@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tunectl.config.run import CommandRun, Run
-from tunectl.config.search_schema import Direction, Search
+from tunectl.config.search_schema import Search
 from tunectl.errors import Problem
 from tunectl.objectives.base import Outcome, TrialContext
 from tunectl.objectives.command import checks
+from tunectl.objectives.own_code import OwnCode
 
 
-class CommandObjective:
+class CommandObjective(OwnCode):
     """Starts a program per trial and takes its metric from what it leaves."""
-
-    @property
-    def metrics(self) -> Mapping[str, Direction] | None:
-        """Whatever the program leaves."""
-        return None
-
-    @property
-    def epoch_metrics(self) -> Sequence[str]:
-        """Whatever the program reports."""
-        return ()
-
-    @property
-    def needs_device(self) -> bool:
-        """The program gets the name of the device as it is asked for."""
-        return False
-
-    @property
-    def leaves_network(self) -> bool:
-        """What a program leaves is its own affair."""
-        return False
 
     def problems(self, run: Run, project: Path) -> list[Problem]:
         """Return why the program cannot be started."""
