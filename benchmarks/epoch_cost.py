@@ -40,6 +40,7 @@ from tunectl.studies.lifecycle import create_study
 from tunectl.studies.storage import open_storage
 from tunectl.training.checkpoint import CheckpointClock
 from tunectl.training.loop import start_training
+from tunectl.training.state import TrainingState
 
 SHORT_S, LONG_S, BATCHES = 0.05, 0.25, 10
 """Of the short epochs several are written together, of the long ones each by itself."""
@@ -101,26 +102,35 @@ class Ours:
         )
         plan = SignalSetup().plan(self.run, (1, 2, 128), 6)
         state = start_training(plan, self.run.training, "cpu")
-        clock, settle = CheckpointClock(), trial.settle
-        taken = []
-        for epoch in range(1, epochs + 1):
-            spent_s = 0.0
-            for _ in range(BATCHES):  # what waits may be written here, so it counts
-                time.sleep(epoch_s / BATCHES)
-                spent_s += timed(trial.check_stop)()
-            start = time.perf_counter()
-            state.epoch = epoch
-            metrics = {"val_mse": 0.5 / epoch, "val_mae": 0.5, "val_rmse": 0.5, "val_r2": 0.5}
-            for name, value in {"train_loss": 0.5, "learning_rate": 1e-3, **metrics}.items():
-                state.histories.setdefault(name, []).append(value)
-            trial.report(epoch, metrics)
-            if clock.is_due():
-                settle()
-                clock.save(directory.checkpoints_dir, state)
-            taken.append(spent_s + time.perf_counter() - start)
-        taken[-1] += timed(settle)()
+        with trial:
+            taken = _run_epochs(trial, state, epochs, epoch_s)
         self.study.tell(asked, state=TrialState.FAIL)
         return taken
+
+
+def _run_epochs(
+    trial: RunningTrial, state: TrainingState, epochs: int, epoch_s: float
+) -> list[float]:
+    """Sleep through epochs; return the seconds that each of them cost besides."""
+    clock, settle = CheckpointClock(), trial.settle
+    taken = []
+    for epoch in range(1, epochs + 1):
+        spent_s = 0.0
+        for _ in range(BATCHES):  # what waits may be written here, so it counts
+            time.sleep(epoch_s / BATCHES)
+            spent_s += timed(trial.check_stop)()
+        start = time.perf_counter()
+        state.epoch = epoch
+        metrics = {"val_mse": 0.5 / epoch, "val_mae": 0.5, "val_rmse": 0.5, "val_r2": 0.5}
+        for name, value in {"train_loss": 0.5, "learning_rate": 1e-3, **metrics}.items():
+            state.histories.setdefault(name, []).append(value)
+        trial.report(epoch, metrics)
+        if clock.is_due():
+            settle()
+            clock.save(trial.directory.checkpoints_dir, state)
+        taken.append(spent_s + time.perf_counter() - start)
+    taken[-1] += timed(settle)()
+    return taken
 
 
 class Optunas:

@@ -96,8 +96,9 @@ class RunningTrial:
         """Stop here if told to or if the time is over. See `TrialContext.check_stop`."""
         if self._should_stop():
             raise TrialInterrupted("told to stop")
-        with storage_errors(self._storage_url):
-            self._epochs.write(only_late=True)
+        if self._epochs.is_late():
+            with storage_errors(self._storage_url):
+                self._epochs.write(secure=False)
         self._check_time()
 
     def trained(self) -> None:
@@ -107,7 +108,7 @@ class RunningTrial:
     def settle(self) -> None:
         """Write what was reported. See `TrialContext.settle`."""
         with storage_errors(self._storage_url):
-            self._epochs.write()
+            self._epochs.write(secure=True)
 
     def __enter__(self) -> RunningTrial:
         return self
@@ -118,16 +119,20 @@ class RunningTrial:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if not isinstance(error, StorageError):
-            self.settle()
+        try:
+            if not isinstance(error, StorageError):
+                self.settle()
+        finally:
+            self._epochs.close()
 
     def _ask_pruner(self, epoch: int, value: float) -> None:
         with storage_errors(self._storage_url):
             if epoch > self._reported_before:
                 self._epochs.add(epoch, value)
             # What comes after the last one may take a while.
-            last = self.config.run.epochs
-            self._epochs.write(only_late=last is None or epoch < last)
+            is_last = epoch == self.config.run.epochs
+            if is_last or self._epochs.is_late():
+                self._epochs.write(secure=is_last)
             # An epoch that was reported and then survived the pruner needs no second judgement,
             # but after the last one the answer may not have been heard.
             if epoch >= self._reported_before and self._epochs.should_prune():

@@ -224,8 +224,8 @@ def _attempt(
     """
     context = _context(place, claim, config, trial_log)
     try:
-        _refuse_violations(place, claim.trial, config)
         with context, disk_errors():
+            _refuse_violations(place, claim.trial, config)
             outcome = place.objective.run(context)
         ending = _completed(outcome, config)
     except (StorageError, TrialInterrupted):

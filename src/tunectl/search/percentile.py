@@ -7,19 +7,49 @@ reported at a step, so that beside a thousand trials an epoch costs about what i
 from __future__ import annotations
 
 import math
-from array import array
+from collections import defaultdict
 
-import numpy as np
 import optuna
-from numpy.typing import NDArray
-from optuna.pruners._percentile import (
-    _get_best_intermediate_result_over_steps,
-    _is_first_in_interval_step,
-)
+from optuna.pruners._percentile import _is_first_in_interval_step
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from tunectl.search.complete import Complete
+
+
+class _Column:
+    """What the complete trials reported at one step."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._values: list[float] = []
+        self._is_sorted = True
+
+    def add(self, value: float) -> None:
+        """Take a value down; what is no number counts, but has no place among the others."""
+        self.count += 1
+        if not math.isnan(value):
+            self._values.append(value)
+            self._is_sorted = False
+
+    def percentile(self, share: float) -> float:
+        """Return what `numpy.nanpercentile` does, to the bit, without going through all values.
+
+        Args:
+            share: From 0 to 100.
+        """
+        if not self._values:
+            return math.nan
+        if not self._is_sorted:  # all but the last few are, which is what this sort is made for
+            self._values.sort()
+            self._is_sorted = True
+        place = (len(self._values) - 1) * (share / 100)
+        before = math.floor(place)
+        low = self._values[before]
+        high = self._values[min(before + 1, len(self._values) - 1)]
+        # From the nearer of the two, as NumPy does, so that rounding never leads past either.
+        rest, distance = place - before, high - low
+        return high - distance * (1 - rest) if rest >= 0.5 else low + distance * rest
 
 
 class _Columns:
@@ -31,7 +61,7 @@ class _Columns:
 
     def __init__(self, study: optuna.Study) -> None:
         self.complete = Complete(study)
-        self._columns: dict[int, array[float]] = {}
+        self._columns: defaultdict[int, _Column] = defaultdict(_Column)
 
     def take(self, trials: list[FrozenTrial]) -> None:
         """Take note of all complete trials that there are now.
@@ -40,11 +70,11 @@ class _Columns:
         """
         for one in self.complete.take(trials):
             for step, value in one.intermediate_values.items():
-                self._columns.setdefault(step, array("d")).append(value)
+                self._columns[step].add(value)
 
-    def at(self, step: int) -> NDArray[np.float64]:
+    def at(self, step: int) -> _Column:
         """Return what was reported at a step."""
-        return np.array(self._columns.get(step, ()), dtype=np.float64)
+        return self._columns[step]
 
 
 class PercentilePruner(optuna.pruners.PercentilePruner):
@@ -65,19 +95,17 @@ class PercentilePruner(optuna.pruners.PercentilePruner):
             step, reported, self._n_warmup_steps, self._interval_steps
         ):
             return False
-        best = _get_best_intermediate_result_over_steps(trial, study.direction)
-        if math.isnan(best):
+        numbers = [one for one in trial.intermediate_values.values() if not math.isnan(one)]
+        if not numbers:
             return True
-        values = self._values(study, complete, step)
-        if len(values) < self._n_min_trials:
+        column = self._column(study, complete, step)
+        if column.count < self._n_min_trials:
             return False
         if study.direction == StudyDirection.MAXIMIZE:
-            return bool(best < np.nanpercentile(values, 100 - self._percentile))
-        return bool(best > np.nanpercentile(values, self._percentile))
+            return max(numbers) < column.percentile(100 - self._percentile)
+        return min(numbers) > column.percentile(self._percentile)
 
-    def _values(
-        self, study: optuna.Study, complete: list[FrozenTrial], step: int
-    ) -> NDArray[np.float64]:
+    def _column(self, study: optuna.Study, complete: list[FrozenTrial], step: int) -> _Column:
         if self._columns is None or not self._columns.complete.is_of(study):
             self._columns = _Columns(study)
         self._columns.take(complete)

@@ -3,7 +3,8 @@
 Ten statements and a commit for each epoch are nothing beside an epoch of minutes, and more than the
 training beside one of milliseconds. So what is reported within `LATE_S` of the last writing waits,
 and is written together with what comes after. Whoever keeps the log has it written before anything
-that must not be ahead of the database: a checkpoint, the trial's end.
+that must not be ahead of the database: a checkpoint, the trial's end. That writing survives the
+loss of power, any other the end of the process (`epoch_rows.py`).
 
 The pruner is asked with what the log knows, and with complete trials as they were a moment ago.
 """
@@ -13,32 +14,17 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Container
-from typing import Any, Protocol
+from typing import Protocol
 
 import optuna
-import sqlalchemy as sa
-from optuna.storages import RDBStorage
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 
 from tunectl.search.pruners import compares_with_complete
 from tunectl.studies import attributes
-from tunectl.studies.rows import add_rows, known_database
+from tunectl.studies.epoch_rows import EpochRows, open_rows
+from tunectl.studies.rows import known_database
 
 LATE_S = 0.2
-
-_TRIALS: sa.Table = models.TrialModel.__table__
-_Model = models.TrialIntermediateValueModel
-_STEPS: sa.Table = _Model.__table__
-_COMPLETE = (
-    sa.select(sa.func.count())
-    .select_from(_TRIALS)
-    .where(
-        _TRIALS.c.study_id == sa.bindparam("study"),
-        _TRIALS.c.trial_id >= sa.bindparam("first"),
-        _TRIALS.c.state == TrialState.COMPLETE,
-    )
-)
 
 Clock = Callable[[], float]
 
@@ -52,17 +38,24 @@ class EpochLog(Protocol):
     def should_prune(self) -> bool:
         """Ask the pruner."""
 
-    def write(self, *, only_late: bool = False) -> None:
+    def is_late(self) -> bool:
+        """Whether something waits that should be written now."""
+
+    def write(self, *, secure: bool) -> None:
         """Write what waits to the database.
 
         Args:
-            only_late: Let it wait where something was written a moment ago.
+            secure: It is to survive the loss of power, and not only the end of the process.
 
         Raises:
             UpdateFinishedTrialError: somebody else has ended the trial.
             KeyError: somebody has deleted the study.
-            SQLAlchemyError: the database cannot be written; what waits still does.
+            SQLAlchemyError, sqlite3.Error, OSError: the database cannot be written; what waits
+                still does.
         """
+
+    def close(self) -> None:
+        """Let the database go; what waits is not written."""
 
 
 def open_log(trial: optuna.Trial, stored: FrozenTrial, clock: Clock = time.monotonic) -> EpochLog:
@@ -78,9 +71,10 @@ def open_log(trial: optuna.Trial, stored: FrozenTrial, clock: Clock = time.monot
     database = known_database(study) if compares_with_complete(study.pruner) else None
     if database is None:
         return _PromptLog(trial)
+    rows = open_rows(database, trial._trial_id)
     # Of a trial that has killed its worker is told at once how far it comes: see `deaths.py`.
     late_s = 0.0 if attributes.DEATHS in stored.user_attrs else LATE_S
-    return _LateLog(study, database, stored, clock, late_s)
+    return _LateLog(study, rows, stored, clock, late_s)
 
 
 class _PromptLog:
@@ -95,8 +89,14 @@ class _PromptLog:
     def should_prune(self) -> bool:
         return bool(self._trial.should_prune())
 
-    def write(self, *, only_late: bool = False) -> None:
+    def is_late(self) -> bool:
+        return False
+
+    def write(self, *, secure: bool) -> None:
         """Do nothing: it is written."""
+
+    def close(self) -> None:
+        """Do nothing: the connections are Optuna's."""
 
 
 class _LateLog:
@@ -105,14 +105,14 @@ class _LateLog:
     def __init__(
         self,
         study: optuna.Study,
-        database: RDBStorage,
+        rows: EpochRows,
         stored: FrozenTrial,
         clock: Clock,
         late_s: float,
     ) -> None:
-        self._database = database
+        self._rows = rows
         self._pruner = study.pruner
-        self._seen = _SeenStudy(study, database, clock)
+        self._seen = _SeenStudy(study, rows, clock)
         self._trial = copy.copy(stored)
         self._trial.intermediate_values = dict(stored.intermediate_values)
         self._clock = clock
@@ -128,13 +128,19 @@ class _LateLog:
     def should_prune(self) -> bool:
         return bool(self._pruner.prune(self._seen, self._trial))
 
-    def write(self, *, only_late: bool = False) -> None:
-        if not self._waiting or (only_late and self._clock() < self._written_s + self._late_s):
-            return
-        rows = [_row(epoch, value) for epoch, value in self._waiting.items()]
-        add_rows(self._database, _STEPS, self._trial._trial_id, "step", rows)
-        self._waiting.clear()
-        self._written_s = self._clock()
+    def is_late(self) -> bool:
+        return bool(self._waiting) and self._clock() >= self._written_s + self._late_s
+
+    def write(self, *, secure: bool) -> None:
+        if self._waiting:
+            self._rows.add(self._waiting)
+            self._waiting.clear()
+            self._written_s = self._clock()
+        if secure or not self._late_s:
+            self._rows.secure()
+
+    def close(self) -> None:
+        self._rows.close()
 
 
 class _SeenStudy(optuna.Study):
@@ -143,9 +149,9 @@ class _SeenStudy(optuna.Study):
     Whatever else it is asked for it asks the database.
     """
 
-    def __init__(self, study: optuna.Study, database: RDBStorage, clock: Clock) -> None:
+    def __init__(self, study: optuna.Study, rows: EpochRows, clock: Clock) -> None:
         super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
-        self._engine = database.engine
+        self._rows = rows
         self._clock = clock
         self._complete: list[FrozenTrial] | None = None
         self._looked_s = float("-inf")
@@ -173,11 +179,4 @@ class _SeenStudy(optuna.Study):
         return self._complete
 
     def _count_new(self) -> int:
-        wanted = {"study": self._study_id, "first": self._first}
-        with self._engine.connect() as connection:
-            return int(connection.execute(_COMPLETE, wanted).scalar_one())
-
-
-def _row(epoch: int, value: float) -> dict[str, Any]:
-    number, kind = _Model.intermediate_value_to_stored_repr(value)
-    return {"step": epoch, "intermediate_value": number, "intermediate_value_type": kind}
+        return self._rows.count_complete(self._study_id, self._first)

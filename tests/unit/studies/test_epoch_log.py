@@ -66,7 +66,8 @@ def log_of(trial: optuna.Trial, clock: Clock) -> EpochLog:
 def report(log: EpochLog, *epochs: int, value: float = 0.5) -> None:
     for epoch in epochs:
         log.add(epoch, value)
-        log.write(only_late=True)
+        if log.is_late():
+            log.write(secure=False)
 
 
 def test_short_epochs_are_written_together_and_a_long_one_at_once(
@@ -80,7 +81,7 @@ def test_short_epochs_are_written_together_and_a_long_one_at_once(
     assert set(stored(database)) == {1, 2, 3, 4}
     report(log, 5)
     assert set(stored(database)) == {1, 2, 3, 4}
-    log.write()
+    log.write(secure=True)
     assert set(stored(database)) == {1, 2, 3, 4, 5}
     clock.now_s += 60 * LATE_S
     report(log, 6)
@@ -92,7 +93,7 @@ def test_values_come_back_to_the_bit(database: str, clock: Clock) -> None:
     log = log_of(open_study(database).ask(), clock)
     for epoch, value in enumerate(values):
         log.add(epoch, value)
-    log.write()
+    log.write(secure=True)
     assert repr(list(stored(database).values())) == repr(values)
 
 
@@ -102,13 +103,13 @@ def test_a_server_keeps_what_is_reported_as_well(postgresql: Server, clock: Cloc
     log = log_of(study.ask(), clock)
     report(log, 1, 2)
     log.add(3, math.inf)
-    log.write()
+    log.write(secure=True)
     assert stored(url) == {1: 0.5, 2: 0.5, 3: math.inf}
     assert not log.should_prune()
     study.tell(0, 0.5)
     log.add(4, 0.5)
     with pytest.raises(UpdateFinishedTrialError):
-        log.write()
+        log.write(secure=True)
     study._storage._backend.engine.dispose()
 
 
@@ -121,7 +122,7 @@ def test_the_first_value_of_an_epoch_stays(database: str, clock: Clock) -> None:
     other.report(0.3, 2)
     log.add(2, 0.4)
     log.add(3, 0.5)
-    log.write()
+    log.write(secure=True)
     assert stored(database) == {1: 0.1, 2: 0.3, 3: 0.5}
 
 
@@ -141,7 +142,7 @@ def test_a_trial_that_somebody_else_has_ended_keeps_its_values(database: str, cl
     open_study(database).tell(0, 0.5)
     log.add(2, 0.5)
     with pytest.raises(UpdateFinishedTrialError):
-        log.write()
+        log.write(secure=True)
     assert stored(database) == {1: 0.5}
 
 
@@ -151,7 +152,7 @@ def test_a_deleted_study_shows_in_a_report(database: str, clock: Clock) -> None:
     optuna.delete_study(study_name="s", storage=study._storage)
     log.add(1, 0.5)
     with pytest.raises(KeyError, match="Record does not exist"):
-        log.write()
+        log.write(secure=True)
 
 
 def test_of_a_trial_that_killed_its_worker_every_epoch_is_written_at_once(
@@ -226,12 +227,13 @@ def pruned_at(study: optuna.Study, curve: Sequence[float], log: Any) -> int | No
     told = log(trial)
     for epoch, value in enumerate(curve, start=1):
         told.add(epoch, value)
-        told.write(only_late=True)
+        if told.is_late():
+            told.write(secure=False)
         if told.should_prune():
-            told.write()
+            told.write(secure=True)
             study.tell(trial, state=TrialState.PRUNED)
             return epoch
-    told.write()
+    told.write(secure=True)
     study.tell(trial, min(curve))
     return None
 
@@ -248,8 +250,14 @@ class Own:
     def should_prune(self) -> bool:
         return bool(self._trial.should_prune())
 
-    def write(self, *, only_late: bool = False) -> None:
+    def is_late(self) -> bool:
+        return False
+
+    def write(self, *, secure: bool) -> None:
         """It is written."""
+
+    def close(self) -> None:
+        """There is nothing to close."""
 
 
 def test_every_pruner_is_among_those_tested() -> None:
