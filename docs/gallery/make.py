@@ -29,6 +29,7 @@ COSTS = (
     "--n-trials",
     "15",
 )
+DIGITS = ("--n-trials", "1", "training.epochs=12")
 
 
 def main() -> None:
@@ -44,6 +45,10 @@ def main() -> None:
         drawn = project / "drawn"
         tunectl(project, "plots", "--compare", "random", "--out", drawn)
         tunectl(project, "plots", "--study", "costs", "--only", "pareto", "--out", drawn)
+        digits = project / "digits"
+        tunectl(project, "init", digits, "--objective", "image_classifier")
+        tunectl(digits, "tune", *QUICK, *DIGITS)
+        tunectl(digits, "plots", "--only", "confusion", "--out", drawn)
         shutil.rmtree(FIGURES, ignore_errors=True)
         FIGURES.mkdir()
         for file in drawn.rglob("*.png"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +32,16 @@ def option(*names: str, help: str, also: tuple[str, ...] = (), **more: Any) -> A
     long = next(name for name in names if name.startswith("--")).split("/")[0]
     variable = "TUNECTL_" + long.removeprefix("--").replace("-", "_").upper()
     return typer.Option(*names, help=help, envvar=[variable, *also], show_envvar=False, **more)
+
+
+def trial_option(complete: Callable[..., list[str]], help: str) -> Any:
+    """Return `--trial`, which each command means in its own way.
+
+    Args:
+        complete: What a shell completes it with.
+        help: One sentence for `--help`.
+    """
+    return option("--trial", metavar="N", min=0, autocompletion=complete, help=help)
 
 
 def workers_of(text: str | None) -> int | str | None:

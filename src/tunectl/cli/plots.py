@@ -18,7 +18,14 @@ from tunectl.cli.completion import (
     complete_studies,
     complete_trial,
 )
-from tunectl.cli.options import JsonOption, StorageOption, StudyOption, flag, option
+from tunectl.cli.options import (
+    JsonOption,
+    StorageOption,
+    StudyOption,
+    flag,
+    option,
+    trial_option,
+)
 from tunectl.cli.output import emit, print_json, stderr
 from tunectl.cli.session import Store, find_trial, load_chosen, open_store, session_of
 from tunectl.errors import NoCompletedTrialError, TunectlError, UsageError
@@ -29,8 +36,58 @@ if TYPE_CHECKING:
     from tunectl.reports.figures.files import Missing, WrittenFigure
 
 _Name = TypeVar("_Name", bound=StrEnum)
-OF_TRIAL = (KindName.LEARNING_CURVES, KindName.PREDICTED, KindName.RESIDUALS)
+OF_TRIAL = (
+    KindName.LEARNING_CURVES,
+    KindName.PREDICTED,
+    KindName.RESIDUALS,
+    KindName.CONFUSION,
+)
 IN_TERMINAL = (KindName.HISTORY, KindName.INTERMEDIATE, KindName.IMPORTANCES)
+
+
+FolderOption = Annotated[
+    Path | None,
+    option(
+        "--out",
+        metavar="DIR",
+        help="Where the files go.",
+        show_default="plots in the study's folder",
+    ),
+]
+FormatOption = Annotated[
+    str | None,
+    option(
+        "--format",
+        metavar="FORMAT,…",
+        autocompletion=complete_formats,
+        help="png, svg, pdf or html (interactive), or several.",
+        show_default="png",
+    ),
+]
+KindsOption = Annotated[
+    str | None,
+    option(
+        "--only",
+        metavar="KIND,…",
+        autocompletion=complete_kinds,
+        help="Only these kinds of figure, for example history,contour.",
+    ),
+]
+OneTrialOption = Annotated[
+    int | None,
+    trial_option(
+        complete_trial, "Only the figures of this trial, not those of the study and its best trial."
+    ),
+]
+CompareOption = Annotated[
+    str | None,
+    option(
+        "--compare",
+        metavar="STUDY,…",
+        autocompletion=complete_studies,
+        help="Further studies for the distribution of values (edf).",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -42,53 +99,11 @@ def plots(
     context: typer.Context,
     study: StudyOption = None,
     storage: StorageOption = None,
-    out: Annotated[
-        Path | None,
-        option(
-            "--out",
-            metavar="DIR",
-            help="Where the files go.",
-            show_default="plots in the study's folder",
-        ),
-    ] = None,
-    format: Annotated[
-        str | None,
-        option(
-            "--format",
-            metavar="FORMAT,…",
-            autocompletion=complete_formats,
-            help="png, svg, pdf or html (interactive), or several.",
-            show_default="png",
-        ),
-    ] = None,
-    only: Annotated[
-        str | None,
-        option(
-            "--only",
-            metavar="KIND,…",
-            autocompletion=complete_kinds,
-            help="Only these kinds of figure, for example history,contour.",
-        ),
-    ] = None,
-    trial: Annotated[
-        int | None,
-        option(
-            "--trial",
-            metavar="N",
-            min=0,
-            autocompletion=complete_trial,
-            help="Only the figures of this trial, not those of the study and its best trial.",
-        ),
-    ] = None,
-    compare: Annotated[
-        str | None,
-        option(
-            "--compare",
-            metavar="STUDY,…",
-            autocompletion=complete_studies,
-            help="Further studies for the distribution of values (edf).",
-        ),
-    ] = None,
+    out: FolderOption = None,
+    format: FormatOption = None,
+    only: KindsOption = None,
+    trial: OneTrialOption = None,
+    compare: CompareOption = None,
     importance: Annotated[
         Importance, option("--importance", help="How importances are worked out.")
     ] = Importance.PED_ANOVA,
@@ -102,23 +117,19 @@ def plots(
     others = {"--out": out, "--format": format, "--trial": trial, "--compare": compare}
     _refuse_mixtures(terminal, others, json)
     formats = _chosen("--format", "png" if format is None else format, Format)
-    names = list(KindName) if only is None else _chosen("--only", only, KindName)
-    if trial is not None:
-        names = _among(names, OF_TRIAL, "--trial")
-    if terminal:
-        names = _among(names, IN_TERMINAL, "--terminal")
+    names = _kinds(only, trial, terminal)
     store = open_store(session_of(context), storage)
     case = _open_case(store, study, compare, trial, importance)
-    if only is None and len(case.metrics) == 1:
-        names = [name for name in names if name is not KindName.PARETO]
+    if only is None:
+        names = _concerned(case, names)
+    folder = store.project / out if out else store.tree.study(case.name).plots_dir
+    drawn: Sequence[object]
     if terminal:
-        drawn: Sequence[object]
         drawn, missing = _draw_here(case, names)
+    elif json:
+        drawn, missing = _write_and_list(case, names, formats, folder)
     else:
-        folder = store.project / out if out else store.tree.study(case.name).plots_dir
-        drawn, missing = files, _ = _write(case, names, formats, folder, is_told=not json)
-        if json and files:
-            print_json(_document(case, files, missing))
+        drawn, missing = _write(case, names, formats, folder, is_told=True)
     if not drawn:
         raise _nothing(case, missing)
     if not session_of(context).quiet:
@@ -131,6 +142,22 @@ def _refuse_mixtures(terminal: bool, others: Mapping[str, object], json: bool) -
     ]
     if terminal and given:
         raise UsageError(f"--terminal writes no file and has no use for {', '.join(given)}")
+
+
+def _kinds(only: str | None, trial: int | None, terminal: bool) -> list[KindName]:
+    """Return the kinds asked for, which `--trial` and `--terminal` can draw."""
+    names = list(KindName) if only is None else _chosen("--only", only, KindName)
+    if trial is not None:
+        names = _among(names, OF_TRIAL, "--trial")
+    return _among(names, IN_TERMINAL, "--terminal") if terminal else names
+
+
+def _concerned(case: FigureCase, names: Sequence[KindName]) -> list[KindName]:
+    """Return those of the kinds that such a study can have: others nobody misses."""
+    from tunectl.reports.figures.files import concerned
+
+    possible = concerned(case)
+    return [name for name in names if name in possible]
 
 
 def _among(names: Sequence[KindName], possible: Sequence[KindName], by: str) -> list[KindName]:
@@ -214,6 +241,16 @@ def _write(
         written += files
         if is_told:
             emit("".join(f"{file.path}\n" for file in files))
+    return written, missing
+
+
+def _write_and_list(
+    case: FigureCase, names: Sequence[KindName], formats: Sequence[Format], folder: Path
+) -> tuple[list[WrittenFigure], list[Missing]]:
+    """Write the figures and print a document of them; see `_write`."""
+    written, missing = _write(case, names, formats, folder, is_told=False)
+    if written:
+        print_json(_document(case, written, missing))
     return written, missing
 
 

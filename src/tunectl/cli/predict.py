@@ -12,7 +12,7 @@ import typer
 
 from tunectl.cli.completion import complete_finished
 from tunectl.cli.mirror import destination_of
-from tunectl.cli.options import StorageOption, StudyOption, option
+from tunectl.cli.options import StorageOption, StudyOption, option, trial_option
 from tunectl.cli.output import stderr
 from tunectl.cli.session import (
     Session,
@@ -48,14 +48,7 @@ def predict(
     study: StudyOption = None,
     storage: StorageOption = None,
     trial: Annotated[
-        int | None,
-        option(
-            "--trial",
-            metavar="N",
-            min=0,
-            autocompletion=complete_finished,
-            help="Use this trial instead of the best one.",
-        ),
+        int | None, trial_option(complete_finished, "Use this trial instead of the best one.")
     ] = None,
     bundle: Annotated[
         Path | None,

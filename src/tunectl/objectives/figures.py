@@ -30,6 +30,8 @@ OVERVIEW_COLUMNS = 3
 MOST_NUMBERED = 30
 SHARES = ("val_r2", "val_acc", "val_f1", "val_precision", "val_recall")
 """Metrics that are best at 1."""
+TITLE_WIDTH = 6.0
+"""Inches in which a title finds room."""
 LONGEST_STEM, LONGEST_TITLE = 40, 28
 
 
@@ -131,18 +133,31 @@ def draw_predictions(
 
 
 def draw_confusion(path: Path, matrix: NDArray[np.integer], names: Sequence[str]) -> None:
-    """Draw how often each class was taken for each: the share of its images, and their number.
+    """Write the confusion matrix; see `confusion_matrix`.
 
     Args:
         path: The PNG file.
         matrix: (K, K), the true class in the row.
         names: One per class.
     """
+    _save(confusion_matrix(matrix, names), path)
+
+
+def confusion_matrix(
+    matrix: NDArray[np.integer], names: Sequence[str], *, title: str | None = None
+) -> Figure:
+    """Draw how often each class was taken for each: the share of its images, and their number.
+
+    Args:
+        matrix: (K, K), the true class in the row.
+        names: One per class.
+        title: What stands above it, None for nothing.
+    """
     count = len(names)
     side = min(12.0, 2.2 + 0.55 * count)
-    figure = _figure(side, side)
+    figure = _figure(side if title is None else max(side, TITLE_WIDTH), side)
     axes = figure.subplots()
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    shares = shares_of(matrix)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     labels = [shortened(name) for name in names]
     axes.set_xticks(range(count), labels, rotation=45 if max(map(len, labels)) > 3 else 0)
@@ -155,10 +170,20 @@ def draw_confusion(path: Path, matrix: NDArray[np.integer], names: Sequence[str]
         colour = "white" if shares[row, column] > 0.5 else "black"
         number = str(matrix[row, column])
         axes.text(column, row, number, ha="center", va="center", color=colour, fontsize=9)
-    right = int(matrix.trace())
-    axes.set_title(f"{right} of {int(matrix.sum())} right", fontsize=11)
+    axes.set_title(hits_of(matrix), fontsize=11)
+    _set_title(figure, title)
     figure.tight_layout()
-    _save(figure, path)
+    return figure
+
+
+def shares_of(matrix: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return the share of each class's images (row) that was taken for each class, (K, K)."""
+    return np.asarray(matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1))
+
+
+def hits_of(matrix: NDArray[np.integer]) -> str:
+    """Return how many of all images were taken for what they are, in words."""
+    return f"{int(matrix.trace())} of {int(matrix.sum())} right"
 
 
 def file_stem(index: int, name: str) -> str:

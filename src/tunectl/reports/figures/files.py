@@ -77,6 +77,19 @@ class WrittenFigure:
     trial: int | None
 
 
+def concerned(case: FigureCase) -> list[KindName]:
+    """Return the kinds that a study of this sort can have, in their order.
+
+    A single metric has no front, and a trial has either targets or classes to be shown.
+    """
+    others = {KindName.PARETO} if len(case.metrics) == 1 else set()
+    if case.record is not None and case.record.confusion is not None:
+        others |= {KindName.PREDICTED, KindName.RESIDUALS}
+    else:
+        others.add(KindName.CONFUSION)
+    return [name for name in KindName if name not in others]
+
+
 def drawings_of(
     case: FigureCase, names: Sequence[KindName] = tuple(KindName)
 ) -> Iterator[Drawing | Missing]:

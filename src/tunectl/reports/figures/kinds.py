@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from matplotlib.figure import Figure
 
 from tunectl.reports.figures import (
+    confusion,
     history,
     importances,
     of_trial,
@@ -194,5 +195,15 @@ KINDS: tuple[Kind, ...] = (
         lack=of_trial.lack_of_predictions,
         draw=of_trial.draw_residuals,
         show=of_trial.show_residuals,
+    ),
+    Kind(
+        name=KindName.CONFUSION,
+        title=confusion.TITLE,
+        reading="Each row is a class of the test split, and dark is what most of its images were "
+        "taken for: what lies beside the diagonal shows which classes are mixed up.",
+        scope="trial",
+        lack=confusion.lack_of_confusion,
+        draw=confusion.draw_confusion,
+        show=confusion.show_confusion,
     ),
 )

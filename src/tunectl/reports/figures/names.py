@@ -21,6 +21,7 @@ class KindName(StrEnum):
     LEARNING_CURVES = "learning-curves"
     PREDICTED = "predicted"
     RESIDUALS = "residuals"
+    CONFUSION = "confusion"
 
 
 class Importance(StrEnum):

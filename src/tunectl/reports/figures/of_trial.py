@@ -21,6 +21,7 @@ from tunectl.reports.figures.look import (
     style,
     tidy,
 )
+from tunectl.reports.figures.names import KindName
 from tunectl.reports.figures.record import TrialRecord, Values
 from tunectl.training.metrics import target_metrics
 
@@ -49,6 +50,8 @@ def lack_of_predictions(case: FigureCase) -> str | None:
         return NO_TRIAL
     if not case.record.has_directory:
         return f"the directory of trial {case.record.number} is gone"
+    if case.record.confusion is not None:
+        return f"trial {case.record.number} tells classes apart; see {KindName.CONFUSION}"
     if case.record.y_pred is None:
         return f"trial {case.record.number} has left no predicted targets of the test split"
     return None
@@ -62,7 +65,7 @@ def draw_curves(case: FigureCase) -> Figure:
             record.curves,
             metric=record.metric,
             best_epoch=record.best_epoch,
-            title=_title(case, CURVES_TITLE),
+            title=title_of(case, CURVES_TITLE),
         )
 
 
@@ -95,7 +98,7 @@ def show_curves(case: FigureCase) -> Interactive:
     figure.update_traces(showlegend=False, hovertemplate="epoch %{x}: %{y:.5g}<extra></extra>")
     figure.update_traces(marker={"size": 4})
     figure.update_xaxes(title_text="epoch", row=len(rows))
-    style(figure, _title(case, CURVES_TITLE), height=120 + 220 * len(rows))
+    style(figure, title_of(case, CURVES_TITLE), height=120 + 220 * len(rows))
     if record.best_epoch is not None:
         figure.add_vline(record.best_epoch, line={"color": GREY, "dash": "dash", "width": 1})
     return figure
@@ -106,7 +109,7 @@ def draw_predicted(case: FigureCase) -> Figure:
     record, y_pred, y_true = _predictions(case)
     with drawing():
         return figures.overview(
-            y_pred, y_true, record.target_names, title=_title(case, PREDICTED_TITLE)
+            y_pred, y_true, record.target_names, title=title_of(case, PREDICTED_TITLE)
         )
 
 
@@ -152,7 +155,7 @@ def draw_residuals(case: FigureCase) -> Figure:
             tidy(axes)
         for spare in grid.flat[count:]:
             spare.set_axis_off()
-        title = f"{_title(case, RESIDUALS_TITLE)}; shaded: within one RMSE"
+        title = f"{title_of(case, RESIDUALS_TITLE)}; shaded: within one RMSE"
         figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     return figure
 
@@ -184,7 +187,8 @@ def _predictions(case: FigureCase) -> tuple[TrialRecord, Values, Values]:
     return record, record.y_pred, record.y_true
 
 
-def _title(case: FigureCase, what: str) -> str:
+def title_of(case: FigureCase, what: str) -> str:
+    """Return the title of a figure of the trial that is shown."""
     number = _record(case).number
     which = "the best trial, " if number == case.best else "trial "
     return f"{what} of {which}{number}: {case.name}"
@@ -230,6 +234,6 @@ def _panels(
 
 def _styled(figure: Interactive, case: FigureCase, what: str, count: int) -> Interactive:
     rows = -(-count // COLUMNS)
-    style(figure, _title(case, what), height=130 + 310 * rows)
+    style(figure, title_of(case, what), height=130 + 310 * rows)
     figure.update_annotations(font_size=12)
     return figure

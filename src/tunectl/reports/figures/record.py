@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from tunectl.studies.attributes import BEST_EPOCH
 from tunectl.studies.directories import directory_of
 
 Values = NDArray[np.floating]
+Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,9 @@ class TrialRecord:
         y_pred: (N, T) predictions of the test split in the targets' own units, None without them.
         y_true: (N, T) the truth, likewise.
         target_names: One for each of the T targets.
+        confusion: (K, K) how often each class (row) of the test split was taken for each, None
+            for a trial that has not told classes apart.
+        classes: One name for each of the K classes.
         has_directory: Whether its directory can be read from here.
     """
 
@@ -40,6 +45,8 @@ class TrialRecord:
     y_pred: Values | None
     y_true: Values | None
     target_names: Sequence[str]
+    confusion: Counts | None = None
+    classes: Sequence[str] = ()
     has_directory: bool = True
 
 
@@ -55,7 +62,9 @@ def read_record(
         target_names: Names of the targets, where they are known.
     """
     directory = directory_of(trial, project)
-    curves = _curves(directory, trial, metric)
+    document = _document(directory)
+    curves = _curves(document, trial, metric)
+    confusion, classes = _confusion(document)
     y_pred, y_true = _predictions(directory)
     count = 0 if y_pred is None else y_pred.shape[1]
     is_named = len(target_names) == count
@@ -68,15 +77,28 @@ def read_record(
         y_pred=y_pred,
         y_true=y_true,
         target_names=tuple(target_names) if is_named else [f"target_{i}" for i in range(count)],
+        confusion=confusion,
+        classes=classes,
         has_directory=directory is not None,
     )
 
 
+def _document(directory: TrialDir | None) -> Mapping[str, Any]:
+    """Return what stands in `metrics.json`; nothing where it is missing or damaged."""
+    if directory is None:
+        return {}
+    try:
+        document = json.loads(directory.metrics_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, Mapping) else {}
+
+
 def _curves(
-    directory: TrialDir | None, trial: FrozenTrial, metric: str
+    document: Mapping[str, Any], trial: FrozenTrial, metric: str
 ) -> dict[str, Sequence[float]]:
     """Return the histories of `metrics.json`; of a trial without it what it reported."""
-    histories = _histories(directory)
+    histories = _histories(document)
     curves: dict[str, Sequence[float]] = {
         key: histories[key] for key in ("train_loss", metric) if key in histories
     }
@@ -85,17 +107,26 @@ def _curves(
     return curves
 
 
-def _histories(directory: TrialDir | None) -> dict[str, list[float]]:
-    if directory is None:
-        return {}
+def _histories(document: Mapping[str, Any]) -> dict[str, list[float]]:
     try:
-        document = json.loads(directory.metrics_file.read_text(encoding="utf-8"))
         return {
             str(name): [float("nan") if value is None else float(value) for value in values]
             for name, values in document["histories"].items()
         }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return {}
+
+
+def _confusion(document: Mapping[str, Any]) -> tuple[Counts | None, Sequence[str]]:
+    """Return the confusion matrix and the names of its classes."""
+    try:
+        matrix = np.asarray(document["confusion"], dtype=np.int64)
+        names = tuple(map(str, document["per_class"]))
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return None, ()
+    if not names or matrix.shape != (len(names), len(names)) or (matrix < 0).any():
+        return None, ()
+    return matrix, names
 
 
 def _predictions(directory: TrialDir | None) -> tuple[Values | None, Values | None]:

@@ -61,14 +61,12 @@ def draw_all(study: optuna.Study, project: Path) -> PageFigures:
         project: Absolute path of the project folder.
     """
     from tunectl.reports.figures.case import open_case
-    from tunectl.reports.figures.files import Missing, drawings_of
-    from tunectl.reports.figures.names import KindName
+    from tunectl.reports.figures.files import Missing, concerned, drawings_of
 
     case = open_case(study, project)
-    names = [name for name in KindName if name is not KindName.PARETO or len(case.metrics) > 1]
     drawn: dict[bool, list[PageFigure]] = {True: [], False: []}
     lacks: list[tuple[str, str]] = []
-    for one in drawings_of(case, names):
+    for one in drawings_of(case, concerned(case)):
         if isinstance(one, Missing):
             lacks.append((one.name, one.reason))
         else:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from optuna.distributions import IntDistribution
 
 from drawn_studies import WEIGHT, make_study, make_trial, ordinary, studies
 from tunectl.reports.figures.case import FigureCase, open_case
+from tunectl.reports.figures.files import concerned
 from tunectl.reports.figures.importances import lack_of_importances
 from tunectl.reports.figures.kinds import KINDS, Kind
 from tunectl.reports.figures.look import drawing
@@ -224,3 +226,40 @@ def test_workers_that_never_met_share_a_line() -> None:
 def test_trials_of_unknown_workers_stand_on_as_few_lines_as_they_need() -> None:
     study = make_study([make_trial(n, values=[1.0]) for n in range(5)])
     assert timeline_of(open_case(study, Path("/nowhere"))).lanes == ["not known"]
+
+
+def classifying(project: Path, document: object) -> FigureCase:
+    """Return a study of one trial that has left this `metrics.json`."""
+    (project / "trial").mkdir()
+    (project / "trial" / "metrics.json").write_text(json.dumps(document))
+    trial = make_trial(0, values=[0.5], curve=[0.5])
+    trial.user_attrs["output_dir"] = "trial"
+    return open_case(make_study([trial]), project)
+
+
+def test_a_trial_that_tells_classes_apart_has_a_confusion_matrix(tmp_path: Path) -> None:
+    matrix = [[5, 1], [0, 4]]
+    case = classifying(tmp_path, {"confusion": matrix, "per_class": {"$a$": {}, "<b>": {}}})
+
+    kind = kind_of(KindName.CONFUSION)
+    assert kind.lack(case) is None
+    assert_is_drawn(kind.static(case))
+    shown = kind.interactive(case).data[0]
+    assert [[cell[0] for cell in row] for row in shown.customdata] == matrix
+    assert KindName.CONFUSION in concerned(case)
+    assert KindName.PREDICTED not in concerned(case), "there are no targets that one could miss"
+    assert KindName.CONFUSION in str(kind_of(KindName.PREDICTED).lack(case))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"confusion": [[1, 2]], "per_class": {"a": {}, "b": {}}},
+        {"confusion": [["x", 1], [1, 1]], "per_class": {"a": {}, "b": {}}},
+        {"confusion": [[-1, 1], [1, 1]], "per_class": {"a": {}, "b": {}}},
+        {"confusion": [[1, 1], [1, 1]]},
+        [],
+    ],
+)
+def test_a_damaged_confusion_matrix_is_none(tmp_path: Path, document: object) -> None:
+    assert kind_of(KindName.CONFUSION).lack(classifying(tmp_path, document)) is not None
