@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_project import N_SAMPLES, TARGETS, Project, mixed_project, small_project
+from objective_cases import CASES
 from optuna.trial import TrialState
+from PIL import Image
 
 from tunectl.config.signal_run import DataSplit
 from tunectl.training.data import split_indices
@@ -171,3 +173,24 @@ def test_progress_is_for_terminals(mixed: Project) -> None:
     assert (code, quiet_code) == (0, 0)
     assert "predicting" in seen
     assert quiet == ""
+
+
+def test_a_folder_of_images_is_answered_with_names_of_files_and_classes(tmp_path: Path) -> None:
+    project = CASES["image_classifier"].make(tmp_path)
+    project.ok("tune", "--n-trials", "1", "training.epochs=1")
+    (tmp_path / "new").mkdir()
+    for number, image in enumerate(np.load(tmp_path / "x.npy")[:3]):
+        Image.fromarray(image).save(tmp_path / "new" / f"{number}.png")
+
+    head, *rows = csv.reader(project.ok("predict", "new").out.splitlines())
+
+    assert head == ["file", "predicted", "plain", "striped"]
+    assert [row[0] for row in rows] == ["0.png", "1.png", "2.png"]
+    assert all(row[1] == ("plain" if float(row[2]) > float(row[3]) else "striped") for row in rows)
+    (tmp_path / "new" / "1.png").write_text("no image")
+    damaged = project.tunectl("predict", "new", "--out", "y.csv")
+    assert (damaged.code, (tmp_path / "y.csv").exists()) == (2, False)
+    assert "new/1.png: cannot be read" in damaged.err
+    assert project.ok("plots", "--out", "drawn", "--only", "confusion").out.endswith(
+        "drawn/trial-0/confusion.png\n"
+    )

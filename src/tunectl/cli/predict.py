@@ -42,7 +42,9 @@ def predict(
     signals: Annotated[
         Path,
         typer.Argument(
-            metavar="X.npy", help="Signals as recorded: (N, C, L) or (N, C, H, W), all channels."
+            metavar="X.npy",
+            help="Signals as recorded: (N, C, L) or (N, C, H, W), all channels. Images also as a "
+            "folder, an image, .npz or IDX.",
         ),
     ],
     study: StudyOption = None,
@@ -99,12 +101,14 @@ def _is_alone(flag: str, value: object, *others: object) -> bool:
 
 def _predict(session: Session, network: SignalNetwork, signals: Path, target: Path | None) -> None:
     from tunectl.reports.predictions import write_predictions
+    from tunectl.training.new_images import ImageFiles
     from tunectl.training.prediction import open_signals, predict_signals
 
     opened = open_signals(session.project / signals, str(signals), network)
     batches = predict_signals(network, opened, str(signals))
+    files = opened.names if isinstance(opened, ImageFiles) else None
     with _progress(session, len(opened), batches) as shown:
-        write_predictions(target, network.target_names, len(opened), shown, sys.stdout)
+        write_predictions(target, network.target_names, len(opened), shown, sys.stdout, files)
 
 
 def _on(device: str, network: PackagedNet) -> PackagedNet:

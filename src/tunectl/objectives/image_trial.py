@@ -85,6 +85,7 @@ class ImageTrial(NetworkTrial):
             "layout": self.ready.layout,
             "is_classifier": True,
             "correction": correction_of(self.image_run.dataset),
+            "image_size": self.image_run.dataset.image_size,
         }
         scaling = {
             "inputs": data.input_scaler.to_json(),

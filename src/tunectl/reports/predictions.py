@@ -16,11 +16,18 @@ from tunectl.errors import StorageError
 if TYPE_CHECKING:
     from tunectl.training.data_files import Floats
 
+FILE_COLUMNS = ("file", "predicted")
+"""What stands before the classes where images are files of their own."""
 _BLOCK = 2**16
 
 
 def write_predictions(
-    target: Path | None, names: Sequence[str], samples: int, batches: Iterable[Floats], out: TextIO
+    target: Path | None,
+    names: Sequence[str],
+    samples: int,
+    batches: Iterable[Floats],
+    out: TextIO,
+    files: Sequence[str] | None = None,
 ) -> None:
     """Write all predictions once the last one is known.
 
@@ -31,6 +38,8 @@ def write_predictions(
         samples: N.
         batches: Targets (n, T), in order.
         out: Where a table goes without a target.
+        files: Of images in files of their own the name of each: a table begins with it and with
+            the class that is the most probable.
 
     Raises:
         StorageError: the file cannot be written; an earlier one is as it was.
@@ -38,7 +47,7 @@ def write_predictions(
     try:
         if target is None:
             with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as table:
-                _write_table(table, names, batches)
+                _write_table(table, names, batches, files)
                 table.seek(0)
                 while block := table.read(_BLOCK):
                     out.write(block)
@@ -47,7 +56,7 @@ def write_predictions(
         with atomic.replacing(target) as beside:
             if target.suffix.lower() == ".csv":
                 with beside.open("w", encoding="utf-8", newline="") as table:
-                    _write_table(table, names, batches)
+                    _write_table(table, names, batches, files)
             else:
                 _write_array(beside, samples, len(names), batches)
     except OSError as error:
@@ -55,12 +64,20 @@ def write_predictions(
         raise StorageError(f"cannot write {place}: {error.strerror or error}") from error
 
 
-def _write_table(table: TextIO, names: Sequence[str], batches: Iterable[Floats]) -> None:
+def _write_table(
+    table: TextIO,
+    names: Sequence[str],
+    batches: Iterable[Floats],
+    files: Sequence[str] | None,
+) -> None:
     rows = csv.writer(table, lineterminator="\n")
-    rows.writerow(names)
+    rows.writerow(names if files is None else [*FILE_COLUMNS, *names])
+    named = iter(files or ())
     for batch in batches:
-        # NumPy's own text of a number is the shortest that reads back as the same one.
-        rows.writerows([str(value) for value in row] for row in batch)
+        for row in batch:
+            head = [] if files is None else [next(named), names[int(row.argmax())]]
+            # NumPy's own text of a number is the shortest that reads back as the same one.
+            rows.writerow([*head, *map(str, row)])
 
 
 def _write_array(file: Path, samples: int, targets: int, batches: Iterable[Floats]) -> None:

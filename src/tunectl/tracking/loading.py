@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+    from tunectl.training.new_images import ImageForm
     from tunectl.training.packaged import PackagedNet
     from tunectl.training.prediction import SignalNetwork
 
@@ -44,6 +45,7 @@ class LoadedModel:
         factor: The last axis may be longer by less than this.
         looked_at: The recorded channels that it looks at.
         target_names: One per target.
+        images: How it takes images, None for a network that takes none.
     """
 
     run: Callable[[Floats], Any]
@@ -51,6 +53,7 @@ class LoadedModel:
     factor: int
     looked_at: tuple[int, ...]
     target_names: Sequence[str]
+    images: ImageForm | None = None
 
     def predict(self, signals: Floats) -> Floats:
         """Return targets (N, T) in their own units, of signals as recorded."""
@@ -128,7 +131,23 @@ def _described(model: Any, uri: str) -> LoadedModel:
         factor=int(metadata.get("factor", 1)),
         looked_at=tuple(metadata.get("channels", range(sample_shape[0]))),
         target_names=tuple(metadata.get("targets", numbered)),
+        images=_image_form(tuple(sample_shape), metadata),
     )
+
+
+def _image_form(sample_shape: tuple[int, ...], metadata: Mapping[str, Any]) -> ImageForm | None:
+    from tunectl.training.new_images import ImageForm
+
+    layout = metadata.get("layout")
+    if layout == "grey":
+        shape = (1, *sample_shape)
+    elif layout == "channels_last":
+        shape = (sample_shape[-1], *sample_shape[:-1])
+    elif layout == "signals":
+        shape = sample_shape
+    else:
+        return None
+    return ImageForm(layout=layout, shape=shape, image_size=metadata.get("image_size"))
 
 
 def _load_files(client: MlflowClient, run: Run, name: str) -> PackagedNet:

@@ -167,8 +167,15 @@ def _save(packaged: PackagedNet, example: Any, path: Path) -> None:
             "targets": list(packaged.target_names),
             "channels": list(packaged.looked_at),
             "factor": packaged.factor,
+            **_image_metadata(packaged),
         },
     )
+
+
+def _image_metadata(packaged: PackagedNet) -> dict[str, Any]:
+    if packaged.images is None:
+        return {}
+    return {"layout": packaged.layout, "image_size": packaged.image_size}
 
 
 def _requirements() -> list[str]:

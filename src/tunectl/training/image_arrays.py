@@ -125,6 +125,29 @@ def open_npz(files: Sequence[DataFile]) -> OpenArrays:
     return OpenArrays(shape=shape, dtype=dtype, labels=labels, read=read)
 
 
+def read_npz_images(file: DataFile) -> NDArray[Any]:
+    """Return the images of an `.npz` archive, whatever labels it has.
+
+    They are called as in a training, or are the only array there is.
+
+    Raises:
+        DataError: it cannot be read, or which array is meant cannot be told.
+    """
+    try:
+        with zipfile.ZipFile(file.path) as archive:
+            there = [name.removesuffix(".npy") for name in archive.namelist()]
+            known = [name for name, _ in NPZ_PAIRS if name in there]
+            name = (known or there)[0] if known or len(there) == 1 else None
+            if name is not None:
+                return _member(archive, name, file.path)
+    except MemoryError:
+        raise
+    except Exception as error:  # the archive is the file's own text: anything may be wrong
+        raise _unreadable(file, ".npz", error) from error
+    wanted = " or ".join(dict.fromkeys(name for name, _ in NPZ_PAIRS))
+    raise DataError([file.problem(f"needs {wanted}, but holds {', '.join(there) or 'nothing'}")])
+
+
 def _member_header(
     archive: zipfile.ZipFile, name: str, path: Path
 ) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -169,6 +192,15 @@ def open_idx(files: Sequence[DataFile]) -> OpenArrays:
         labels=_guarded(files[1], lambda path: _idx_values(path, labels, None)),
         read=lambda rows: _guarded(files[0], lambda path: _idx_values(path, x, rows)),
     )
+
+
+def read_idx_images(file: DataFile) -> NDArray[Any]:
+    """Return the images of an IDX file, also compressed with gzip.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    return _guarded(file, lambda path: _idx_values(path, _idx_header(path), None))
 
 
 @dataclass(frozen=True)

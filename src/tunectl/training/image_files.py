@@ -155,23 +155,36 @@ def _open_folder(dataset: ImageDataset, project: Path) -> OpenImages:
     files = [file for inside in classes.values() for file in inside]
     labels = np.repeat(np.arange(len(classes)), [len(inside) for inside in classes.values()])
     is_grey = dataset.color == "grey"
-    sizes = (_size_of(file, dataset) for file in files)
+    sizes = (size_of(file, dataset) for file in files)
     size = next((size for size in sizes if size is not None), None)
     if size is None:
-        _read_files(files, dataset, project)  # which says what is wrong with them
+        read_files(files, dataset, project)  # which says what is wrong with them
     height, width = size or (0, 0)
     return OpenImages(
         shape=(1 if is_grey else 3, height, width),
         labels=labels,
         layout="grey" if is_grey else "channels_last",
         names=tuple(classes),
-        read=lambda rows: _read_files(
+        read=lambda rows: read_files(
             files if rows is None else [files[row] for row in rows], dataset, project
         ),
     )
 
 
-def _read_files(files: Sequence[Path], dataset: ImageDataset, project: Path) -> NDArray[np.uint8]:
+def read_files(files: Sequence[Path], dataset: ImageDataset, project: Path) -> NDArray[np.uint8]:
+    """Read images in files of their own.
+
+    Args:
+        files: The files.
+        dataset: Colour and size.
+        project: The folder that names in messages are relative to.
+
+    Returns:
+        (N, H, W) of grey ones, else (N, H, W, 3).
+
+    Raises:
+        DataError: one is damaged, or they differ in size.
+    """
     images: list[NDArray[np.uint8]] = []
     problems: list[Problem] = []
     for file in files:
@@ -187,7 +200,7 @@ def _read_files(files: Sequence[Path], dataset: ImageDataset, project: Path) -> 
         message = f"images have different sizes ({listed}); say one here"
         problems.append(Problem(message=message, key="dataset.image_size"))
     if problems:
-        raise DataError(_shortened(problems))
+        raise DataError(shortened(problems))
     return np.stack(images)
 
 
@@ -198,14 +211,15 @@ def _damaged(file: Path, project: Path, error: Exception) -> Problem:
     )
 
 
-def _shortened(problems: list[Problem]) -> list[Problem]:
+def shortened(problems: list[Problem]) -> list[Problem]:
+    """Return the first of many problems, and how many more there are."""
     if len(problems) <= MOST_SHOWN:
         return problems
     more = Problem(message=f"and {len(problems) - MOST_SHOWN} more", key="dataset.path")
     return [*problems[:MOST_SHOWN], more]
 
 
-def _size_of(file: Path, dataset: ImageDataset) -> tuple[int, int] | None:
+def size_of(file: Path, dataset: ImageDataset) -> tuple[int, int] | None:
     """Return height and width of an image as it will be read, None where its header is damaged."""
     from PIL import Image
 

@@ -24,6 +24,7 @@ from tunectl.training.architecture import Layout, NetworkPlan
 from tunectl.training.brightness import correct
 from tunectl.training.data import Scaler
 from tunectl.training.models import build_from
+from tunectl.training.new_images import ImageForm
 from tunectl.training.plans import plan_from_json
 
 DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, pickle.UnpicklingError)
@@ -45,6 +46,7 @@ class PackagedNet(nn.Module):
         layout: How samples are recorded.
         is_classifier: The outputs are scores of classes, of which it gives the probabilities.
         correction: Brightness correction of images, None for none; see `brightness.correct`.
+        image_size: Image files are brought to so many pixels a side; None: taken as they are.
     """
 
     kept: Tensor
@@ -67,6 +69,7 @@ class PackagedNet(nn.Module):
         layout: Layout = "signals",
         is_classifier: bool = False,
         correction: Mapping[str, Any] | None = None,
+        image_size: int | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -77,6 +80,7 @@ class PackagedNet(nn.Module):
         self.layout = layout
         self.is_classifier = is_classifier
         self.correction = correction
+        self.image_size = image_size
         count = len(self.target_names)
         columns = (1, -1, *(1 for _ in self.input_shape[1:]))
         self.register_buffer("kept", torch.tensor(list(kept)))
@@ -105,6 +109,13 @@ class PackagedNet(nn.Module):
         """The recorded channels that the network looks at; empty for all."""
         has_channels = self.layout in ("signals", "rows")
         return tuple(self.kept.tolist()) if has_channels else ()
+
+    @property
+    def images(self) -> ImageForm | None:
+        """How it takes images; None for a network that takes none."""
+        if not self.is_classifier:
+            return None
+        return ImageForm(layout=self.layout, shape=self.input_shape, image_size=self.image_size)
 
     def like_recorded(self, noise: Tensor) -> Tensor:
         """Return standard normal noise (N, …) distributed as the training's signals were.
@@ -255,6 +266,7 @@ def package(
         layout=plan.get("layout", "signals"),
         is_classifier=bool(plan.get("is_classifier", False)),
         correction=plan.get("correction"),
+        image_size=plan.get("image_size"),
     )
     return packaged.eval()
 

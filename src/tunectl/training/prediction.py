@@ -1,4 +1,4 @@
-"""Predictions of a packaged network for signals in a file that may be larger than memory.
+"""Predictions of a packaged network for signals in files that may be larger than memory.
 
 It knows neither studies nor where predictions go.
 """
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tunectl.errors import DataError, Problem
 from tunectl.training.data_files import DataFile, Floats, Tally, map_file
+from tunectl.training.new_images import ImageForm, are_images, open_new_images
 
 
 class SignalNetwork(Protocol):
@@ -36,19 +37,37 @@ class SignalNetwork(Protocol):
     def target_names(self) -> Sequence[str]:
         """One per target."""
 
+    @property
+    def images(self) -> ImageForm | None:
+        """How it takes images; None for a network that takes none, or does not know."""
+
     def predict(self, signals: Floats) -> Floats:
         """Return targets (N, T) in their own units, of signals as recorded."""
+
+
+class Recorded(Protocol):
+    """Signals or images as recorded, read when they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of all samples."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        """Return some of them; raises DataError."""
 
 
 BATCH_VALUES = 2**20
 BATCH_SAMPLES = 256
 
 
-def open_signals(path: Path, shown: str, network: SignalNetwork) -> NDArray[Any]:
-    """Map signals into memory and make sure that a network can read them.
+def open_signals(path: Path, shown: str, network: SignalNetwork) -> Recorded:
+    """Open signals, mapped into memory, or images, and make sure that a network can read them.
 
     Args:
-        path: An .npy file.
+        path: An .npy file; for a network that takes images also what `open_new_images` takes.
         shown: Its path as the user wrote it.
         network: The network.
 
@@ -59,9 +78,14 @@ def open_signals(path: Path, shown: str, network: SignalNetwork) -> NDArray[Any]
         DataError: it is no such file, or its shape or type is another.
     """
     problems: list[Problem] = []
-    signals = map_file(DataFile("", shown, path), problems)
+    signals: Recorded | None
+    if network.images is not None and are_images(path):
+        signals = open_new_images(path, shown, network.images)
+    else:
+        signals = map_file(DataFile("", shown, path), problems)
     if signals is not None and not fits(network, signals.shape[1:]):
-        message = f"signals must be {shape_text(network)}, but their shape is {signals.shape}"
+        what = "signals" if network.images is None else "images"
+        message = f"{what} must be {shape_text(network)}, but their shape is {signals.shape}"
         problems.append(Problem(file=shown, message=message))
     if problems or signals is None:
         raise DataError(problems)
@@ -85,7 +109,7 @@ def shape_text(network: SignalNetwork) -> str:
     return "(" + ", ".join(["N", *map(str, others), axis]) + ")"
 
 
-def predict_signals(network: SignalNetwork, signals: NDArray[Any], shown: str) -> Iterator[Floats]:
+def predict_signals(network: SignalNetwork, signals: Recorded, shown: str) -> Iterator[Floats]:
     """Predict batch by batch; no more than a batch of signals is in memory at a time.
 
     Args:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import json
 import logging
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,16 +13,19 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from told import Told, context_for
 
 from tunectl.config.image_run import ImageRun
 from tunectl.config.schema import Runtime
+from tunectl.errors import DataError
 from tunectl.objectives.base import Advising, TrialInterrupted, TrialPruned
 from tunectl.objectives.image_classifier import ImageClassifier
 from tunectl.objectives.image_setup import make_loss
 from tunectl.objectives.registry import find_objective
 from tunectl.reports.data_facts import DataFacts, look_at_data
 from tunectl.training.image_data import forget_images, load_images, split_by_class
+from tunectl.training.new_images import ImageFiles
 from tunectl.training.packaged import load_packaged
 from tunectl.training.prediction import open_signals, predict_signals
 
@@ -134,6 +139,92 @@ def test_its_network_can_be_used_elsewhere(kind: str, patch_size: int, project: 
     np.testing.assert_allclose(
         standalone().Network(folder).predict(x[test]), y_pred, rtol=1e-3, atol=1e-5
     )
+
+
+def write_new(folder: Path, x: NDArray[np.uint8]) -> None:
+    """Write images as files in two folders, in the order of their paths."""
+    for number, image in enumerate(x):
+        file = folder / "new" / ("a" if number < 5 else "b") / f"{number:02}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(file)
+    (folder / "new" / ".hidden.png").write_bytes(b"no image")
+    np.savez(folder / "new.npz", images=x)
+    head = struct.pack(">HBB3I", 0, 8, 3, *x.shape)
+    (folder / "new.idx").write_bytes(head + x.tobytes())
+    (folder / "new-idx3-ubyte.gz").write_bytes(gzip.compress(head + x.tobytes()))
+
+
+def test_new_images_are_read_from_whatever_a_training_reads(project: Path) -> None:
+    context = context_of(project, training={"epochs": 1})
+    ImageClassifier().run(context)
+    packaged = load_packaged(context.directory)
+    x, _ = draw()
+    write_new(project, x[:9])
+    expected = packaged.predict(x[:9].astype(np.float32))
+
+    def predicted(name: str) -> NDArray[np.float32]:
+        opened = open_signals(project / name, name, packaged)
+        return np.concatenate(list(predict_signals(packaged, opened, name)))
+
+    for name in ("new", "new.npz", "new.idx", "new-idx3-ubyte.gz", "x.npy"):
+        np.testing.assert_allclose(predicted(name)[:9], expected, rtol=1e-5, err_msg=name)
+    np.testing.assert_allclose(predicted("new/a/02.png"), expected[2:3], rtol=1e-5)
+
+
+def test_damaged_and_wrong_new_images_are_named(project: Path) -> None:
+    context = context_of(project, training={"epochs": 1})
+    ImageClassifier().run(context)
+    packaged = load_packaged(context.directory)
+    x, _ = draw()
+    write_new(project, x[:3])
+    whole = (project / "new" / "a" / "01.png").read_bytes()
+    (project / "damaged").mkdir()
+    (project / "damaged" / "cut.png").write_bytes(whole[:-40])
+    (project / "damaged" / "text.png").write_text("no image")
+    (project / "large").mkdir()
+    Image.fromarray(np.zeros((20, 30), np.uint8)).save(project / "large" / "one.png")
+    (project / "empty").mkdir()
+    np.savez(project / "two.npz", a=x, b=x)
+    (project / "cut.npz").write_bytes((project / "new.npz").read_bytes()[:200])
+    (project / "cut.idx").write_bytes((project / "new.idx").read_bytes()[:200])
+
+    def said(name: str) -> str:
+        with pytest.raises(DataError) as caught:
+            opened = open_signals(project / name, name, packaged)
+            list(predict_signals(packaged, opened, name))
+        return str(caught.value)
+
+    assert "damaged/cut.png: cannot be read" in said("damaged")
+    assert "damaged/text.png: cannot be read" in said("damaged")
+    assert f"large/one.png: is 30 × 20 pixels; the network takes {SIDE} × {SIDE}" in said("large")
+    assert "empty: holds no images" in said("empty")
+    assert "needs x or images or x_train, but holds a, b" in said("two.npz")
+    assert "cannot be read as .npz" in said("cut.npz")
+    assert "its length is not what its header says" in said("cut.idx")
+    assert "no such file" in said("none.npz")
+    np.savez(project / "wide.npz", x=np.zeros((2, 5, 6)))
+    assert "images must be" in said("wide.npz")
+
+
+def test_new_images_are_brought_to_the_size_and_colours_of_the_training(tmp_path: Path) -> None:
+    forget_images()
+    x, labels = draw(side=16)
+    for number, (image, label) in enumerate(zip(x, labels, strict=True)):
+        file = tmp_path / "images" / NAMES[label] / f"{number:02}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(file)
+    folder = {"source": "folder", "path": "images", "x_path": None, "t_path": None}
+    context = context_of(tmp_path, dataset={**folder, "image_size": 8}, training={"epochs": 1})
+    ImageClassifier().run(context)
+    packaged = load_packaged(context.directory)
+
+    opened = open_signals(tmp_path / "images", "images", packaged)
+    found = np.concatenate(list(predict_signals(packaged, opened, "images")))
+
+    assert isinstance(opened, ImageFiles)
+    assert opened.names[0].startswith(f"{min(NAMES)}/")
+    images = load_images(ImageRun.model_validate(context.config.run.model_dump()).dataset, tmp_path)
+    np.testing.assert_allclose(found, packaged.classify(images.x), rtol=1e-4, atol=1e-6)
 
 
 def standalone() -> Any:
