@@ -22,6 +22,7 @@ from tunectl.training.image_data import (
     load_images,
     look_at_images,
 )
+from tunectl.training.image_files import Scanned
 
 if TYPE_CHECKING:
     from tunectl.objectives.network_setup import NetworkSetup
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 class ImageClassifier(NetworkObjective):
     """Fits a small convolutional network or a ResNet."""
+
+    def __init__(self) -> None:
+        # Every corner of a search space is looked at, and a folder may have very many images.
+        self._scanned: Scanned = {}
 
     @property
     def ranking(self) -> Mapping[str, Direction]:
@@ -60,14 +65,15 @@ class ImageClassifier(NetworkObjective):
         """Return what would make a trial fail, as far as headers and labels tell."""
         own = run.as_kind(ImageRun)
         try:
-            return image_problems(own, look_at_images(own.dataset, project))
+            return image_problems(own, look_at_images(own.dataset, project, self._scanned))
         except DataError as error:
             return list(error.problems)
 
     def advice(self, run: Run, project: Path) -> list[Problem]:
         """Return what works but is worth knowing: classes that are out of balance."""
+        dataset = run.as_kind(ImageRun).dataset
         try:
-            message = imbalance(look_at_images(run.as_kind(ImageRun).dataset, project))
+            message = imbalance(look_at_images(dataset, project, self._scanned))
         except DataError:
             return []
         return [Problem(key="dataset.source", message=message)] if message else []
@@ -76,7 +82,7 @@ class ImageClassifier(NetworkObjective):
         """Return the heavy half."""
         from tunectl.objectives.image_setup import ImageSetup
 
-        return ImageSetup()
+        return ImageSetup(self._scanned)
 
     def forget_data(self) -> None:
         """Let go of the images that are kept in memory between trials."""

@@ -22,6 +22,7 @@ from tunectl.training.image_data import (
     look_at_images,
     split_by_class,
 )
+from tunectl.training.image_files import Scanned
 from tunectl.training.image_tensors import ImageTensors
 from tunectl.training.losses import WeightedClassLoss
 from tunectl.training.models import build_from
@@ -32,7 +33,14 @@ LARGE_STEM_FROM = 64
 
 
 class ImageSetup:
-    """Images and a network that tells their classes apart."""
+    """Images and a network that tells their classes apart.
+
+    Args:
+        scanned: Folders of images that need not be listed again, for what is only looked at.
+    """
+
+    def __init__(self, scanned: Scanned | None = None) -> None:
+        self._scanned = scanned
 
     def prepare(self, run: Run, project: Path, device: str) -> Prepared:
         """Read the images and plan the network; see `NetworkSetup.prepare`."""
@@ -56,7 +64,7 @@ class ImageSetup:
     def size(self, run: Run, project: Path) -> ModelSize:
         """Return parameters and batch size of a configuration; see `Rehearsable.size`."""
         own = run.as_kind(ImageRun)
-        images = look_at_images(own.dataset, project)
+        images = look_at_images(own.dataset, project, self._scanned)
         with torch.device("meta"):  # shapes only: no memory, no random numbers
             model = build_from(plan_network(own, images))
         return ModelSize(

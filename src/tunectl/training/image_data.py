@@ -21,7 +21,7 @@ from tunectl.errors import DataError, Problem
 from tunectl.training.architecture import Layout
 from tunectl.training.brightness import correct
 from tunectl.training.data import Indices, Split, split_sizes
-from tunectl.training.image_files import OpenImages, image_files, open_images
+from tunectl.training.image_files import OpenImages, Scanned, image_files, open_images
 
 KEPT_SELECTIONS = 2
 DRAWN = 0
@@ -87,13 +87,20 @@ def load_images(dataset: ImageDataset, project: Path) -> Images:
         return images
 
 
-def look_at_images(dataset: ImageDataset, project: Path) -> ImageFacts:
+def look_at_images(
+    dataset: ImageDataset, project: Path, scanned: Scanned | None = None
+) -> ImageFacts:
     """Return what is known of what `dataset` selects, from headers and labels.
+
+    Args:
+        dataset: What is selected.
+        project: The project folder.
+        scanned: Folders that need not be listed again; this one is added.
 
     Raises:
         DataError, StorageError: as `load_images`, for what shows there.
     """
-    facts, _ = _select(open_images(dataset, project), dataset)
+    facts, _ = _select(open_images(dataset, project, scanned), dataset)
     return facts
 
 

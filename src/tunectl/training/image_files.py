@@ -6,7 +6,7 @@ It reads and says what is wrong; it knows nothing of networks or splits.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from tunectl.training.image_arrays import OpenArrays, Read, Rows, open_idx, open
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 MOST_SHOWN = 5
+Scanned = dict[Path, Mapping[str, Sequence[Path]]]
+"""Folder → the images of each class, both in alphabetical order."""
 _ORIENTATION = 0x0112
 """The tag of EXIF; from 5 on height and width change places."""
 
@@ -62,15 +64,20 @@ def image_files(dataset: ImageDataset, project: Path) -> list[Path]:
     return [project / Path(path).expanduser() for path in given if path is not None]
 
 
-def open_images(dataset: ImageDataset, project: Path) -> OpenImages:
+def open_images(dataset: ImageDataset, project: Path, scanned: Scanned | None = None) -> OpenImages:
     """Look at the headers of images, and read their labels.
+
+    Args:
+        dataset: What is read.
+        project: The project folder.
+        scanned: Folders that need not be listed again; this one is added.
 
     Raises:
         DataError: with everything that is wrong with the files.
         StorageError: the embedded images cannot be written.
     """
     if dataset.source == "folder":
-        return _open_folder(dataset, project)
+        return _open_folder(dataset, project, scanned)
     files = image_files(dataset, project)
     keys = ("dataset.path",) if dataset.source == "npz" else ("dataset.x_path", "dataset.t_path")
     keys = ("dataset.source",) * 2 if dataset.source == "digits" else keys
@@ -150,8 +157,12 @@ def _by_class(dataset: ImageDataset, project: Path) -> dict[str, list[Path]]:
     return classes
 
 
-def _open_folder(dataset: ImageDataset, project: Path) -> OpenImages:
-    classes = _by_class(dataset, project)
+def _open_folder(dataset: ImageDataset, project: Path, scanned: Scanned | None) -> OpenImages:
+    known = {} if scanned is None else scanned
+    root = project / Path(str(dataset.path)).expanduser()
+    if root not in known:
+        known[root] = _by_class(dataset, project)
+    classes = known[root]
     files = [file for inside in classes.values() for file in inside]
     labels = np.repeat(np.arange(len(classes)), [len(inside) for inside in classes.values()])
     is_grey = dataset.color == "grey"

@@ -4,6 +4,7 @@ import gzip
 import importlib.util
 import json
 import logging
+import shutil
 import struct
 import sys
 from pathlib import Path
@@ -429,3 +430,22 @@ def test_without_images_of_ones_own_it_reads_digits(tmp_path: Path) -> None:
     assert images.x.shape == (1797, 1, 8, 8)
     assert images.names == tuple("0123456789")
     assert ImageClassifier().problems(ImageRun(), tmp_path) == []
+
+
+def test_a_folder_is_listed_once_for_all_corners_of_a_search_space(tmp_path: Path) -> None:
+    x, labels = draw()
+    for number, (image, label) in enumerate(zip(x, labels, strict=True)):
+        file = tmp_path / "images" / NAMES[label] / f"{number:02}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(file)
+    sizes = []
+    objective = ImageClassifier()
+    for image_size in (8, 16):
+        dataset = {"source": "folder", "path": "images", "image_size": image_size}
+        run = ImageRun.model_validate({**run_of(), "dataset": dataset})
+        assert objective.misfits(run, tmp_path) == []
+        sizes.append(objective.size(run, tmp_path).sample_values)
+        if image_size == 8:
+            shutil.rmtree(tmp_path / "images" / NAMES[0])  # which a second listing would notice
+    assert sizes == [3 * 8 * 8, 3 * 16 * 16]
+    assert ImageClassifier().size(run, tmp_path).n_samples == 2 * PER_CLASS
