@@ -10,13 +10,17 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.run import Run
 from tunectl.config.schema import Runtime, TrialConfig
 from tunectl.config.search_schema import Direction, Search
 from tunectl.errors import Problem
+
+if TYPE_CHECKING:
+    from tunectl.objectives.data_facts import DataFacts
+    from tunectl.training.packaged import PackagedNet
 
 TAKEN = ("best_epoch", "epochs", "histories", "steps", "per_target")
 """Keys of `metrics.json` that are no metrics, so that none may be called so."""
@@ -243,6 +247,26 @@ class Advising(Protocol):
         Args:
             run: A training run without problems.
             project: The project folder.
+        """
+
+
+@runtime_checkable
+class Traceable(Protocol):
+    """An optional part of an objective: it can tell whether a trial's data are still there."""
+
+    def data_facts(
+        self, directory: TrialDir, config: TrialConfig, project: Path, network: PackagedNet
+    ) -> DataFacts | None:
+        """Return what is known of a completed trial's data.
+
+        Args:
+            directory: The trial's folder.
+            config: The trial's configuration.
+            project: Absolute path of the project folder.
+            network: The trial's network.
+
+        Returns:
+            None where the files are gone, or are not those of the training any more.
         """
 
 

@@ -9,10 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.image_run import ImageRun
 from tunectl.config.run import Run
+from tunectl.config.schema import TrialConfig
 from tunectl.config.search_schema import Direction
 from tunectl.errors import DataError, Problem
+from tunectl.objectives.data_facts import TOLERANCE, DataFacts
+from tunectl.objectives.image_data_facts import image_data_facts
 from tunectl.objectives.network import NetworkObjective
 from tunectl.training.class_metrics import DIRECTIONS
 from tunectl.training.image_data import (
@@ -26,6 +30,7 @@ from tunectl.training.image_files import Scanned
 
 if TYPE_CHECKING:
     from tunectl.objectives.network_setup import NetworkSetup
+    from tunectl.training.packaged import PackagedNet
 
 
 class ImageClassifier(NetworkObjective):
@@ -77,6 +82,13 @@ class ImageClassifier(NetworkObjective):
         except DataError:
             return []
         return [Problem(key="dataset.source", message=message)] if message else []
+
+    def data_facts(
+        self, directory: TrialDir, config: TrialConfig, project: Path, network: PackagedNet
+    ) -> DataFacts | None:
+        """Return what is known of a completed trial's images; see `Traceable`."""
+        own, tolerance = config.run.as_kind(ImageRun), TOLERANCE[config.runtime.precision]
+        return image_data_facts(directory, own, project, network, tolerance)
 
     def setup(self) -> NetworkSetup:
         """Return the heavy half."""

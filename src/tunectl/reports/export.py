@@ -19,8 +19,9 @@ from tunectl.artifacts.study_dir import folder_name
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import Settings, TrialConfig
 from tunectl.errors import ArtifactError, TrialNotFoundError
+from tunectl.objectives.data_facts import DataFacts
 from tunectl.objectives.registry import find_objective
-from tunectl.reports.data_facts import DataFacts, look_at_data
+from tunectl.reports.data_facts import look_at_data
 from tunectl.reports.model_card import CardFacts, write_model_card
 from tunectl.reports.plain_export import LEFT, plain_files
 from tunectl.reports.summary import StudySummary, TrialSummary

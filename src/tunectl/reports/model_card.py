@@ -14,8 +14,8 @@ from typing import Any
 from tunectl.config.image_run import ImageRun
 from tunectl.config.network_run import NetworkRun
 from tunectl.config.schema import TrialConfig
+from tunectl.objectives.data_facts import DataFacts
 from tunectl.objectives.signal_summary import unit_of
-from tunectl.reports.data_facts import DataFacts
 from tunectl.reports.summary import TrialSummary
 from tunectl.training.plans import plan_from_json
 

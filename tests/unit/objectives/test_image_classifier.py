@@ -21,10 +21,11 @@ from tunectl.config.image_run import ImageRun
 from tunectl.config.schema import Runtime
 from tunectl.errors import DataError
 from tunectl.objectives.base import Advising, TrialInterrupted, TrialPruned
+from tunectl.objectives.data_facts import DataFacts
 from tunectl.objectives.image_classifier import ImageClassifier
 from tunectl.objectives.image_setup import make_loss
 from tunectl.objectives.registry import find_objective
-from tunectl.reports.data_facts import DataFacts, look_at_data
+from tunectl.reports.data_facts import look_at_data
 from tunectl.training.image_data import forget_images, load_images, split_by_class
 from tunectl.training.new_images import ImageFiles
 from tunectl.training.packaged import load_packaged

@@ -14,8 +14,9 @@ from tunectl import __version__
 from tunectl.artifacts.atomic import to_yaml
 from tunectl.config.schema import Settings
 from tunectl.errors import ArtifactError, StorageError
+from tunectl.objectives.data_facts import DataFacts
 from tunectl.reports.bounds import NearBound, layout_in, near_bounds
-from tunectl.reports.data_facts import DataFacts, look_at_data
+from tunectl.reports.data_facts import look_at_data
 from tunectl.reports.effort import Effort, effort_of
 from tunectl.reports.importances import Importances, importances_of
 from tunectl.reports.insights import leaders_of
