@@ -33,7 +33,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +45,15 @@ class Problem:
         file: The file it stands in, as the user would name it; None for the command line.
         line: 1-based line in that file, where known.
         key: Dotted configuration key, where there is one.
+        kind: What sort of mistake it is, where the program itself tells some from others:
+            `unknown_key` for a key that nothing is called at its place.
     """
 
     message: str
     file: str | None = None
     line: int | None = None
     key: str | None = None
+    kind: Literal["unknown_key"] | None = None
 
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.file, self.line) if part is not None)

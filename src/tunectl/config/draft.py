@@ -101,7 +101,8 @@ class Draft:
         elif top == fields.BASE and override.kind != "sweep":
             self._apply_to_base(override)
         elif self.layout.model_of(top) is None:
-            self._refuse(override, self.layout.unknown_at(override.parts))
+            message = self.layout.unknown_at(override.parts)
+            self.problems.append(problem_at(override.origin, message, override.key, "unknown_key"))
         elif override.kind == "delete":
             self._delete(override, override.parts)
         elif override.kind == "sweep":

@@ -139,7 +139,7 @@ def _accept(
         info = None if _is_elsewhere(name, path, source) else fields.child(model, name)
         if info is None:
             message = _unknown(name, path, model, source)
-            problems.append(problem_at(place(here), message, ".".join(here)))
+            problems.append(problem_at(place(here), message, ".".join(here), "unknown_key"))
             continue
         section = fields.section_type(info)
         if value is None and fields.holds_more(info):

@@ -338,7 +338,7 @@ def _refuse_unknown_objective(objective: object, draft: Draft) -> None:
         raise ConfigError([problem_at(origin, message, "objective")])
     for problem in draft.problems:
         name = problem.key or ""
-        is_top = "." not in name and "unknown key" in problem.message
+        is_top = "." not in name and problem.kind == "unknown_key"
         if is_top and fields.nearest(name, ["objective"]):
             raise ConfigError([problem])
 

@@ -57,10 +57,15 @@ def find_origin(origins: Mapping[str, Origin], key: str) -> Origin:
     return below[0] if below else DEFAULT
 
 
-def problem_at(origin: Origin, message: str, key: str | None = None) -> Problem:
-    """Return a problem with what stands at `origin`."""
+def problem_at(
+    origin: Origin,
+    message: str,
+    key: str | None = None,
+    kind: Literal["unknown_key"] | None = None,
+) -> Problem:
+    """Return a problem with what stands at `origin`; see `Problem`."""
     if key is not None and not key.isprintable():
         key = ascii(key)
     if origin.kind == "override" and origin.override is not None:
         message = f"{message} (in the override {shown(origin.override)})"
-    return Problem(message=message, file=origin.file, line=origin.line, key=key)
+    return Problem(message=message, file=origin.file, line=origin.line, key=key, kind=kind)

@@ -552,3 +552,15 @@ def test_workers_are_a_number_or_auto(tmp_path: Path, written: int | str) -> Non
     runtime = _load(tmp_path, config=f"runtime: {{workers: {written}}}\n").settings.surroundings
 
     assert runtime.runtime.workers == written
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides"),
+    [("objectiv: mlp\nmodel: {nodes: 8}\n", ()), ("model: {nodes: 8}\n", ("objectiv=mlp",))],
+)
+def test_a_misspelt_objective_hides_what_only_follows_from_it(
+    tmp_path: Path, text: str, overrides: tuple[str, ...]
+) -> None:
+    (problem,) = _problems(tmp_path, *overrides, params=text)
+    assert (problem.key, problem.kind) == ("objectiv", "unknown_key")
+    assert "did you mean 'objective'?" in problem.message
