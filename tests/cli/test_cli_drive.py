@@ -162,3 +162,16 @@ def test_a_worker_beside_a_script_leaves_its_trials_alone(tmp_path: Path) -> Non
     project.ok("tune")
     (first, *_) = project.trials("driven")
     assert (first.state, first.user_attrs["driven_from_outside"]) == (TrialState.COMPLETE, False)
+
+
+def test_steps_ascend_in_a_study_of_several_metrics_too(tmp_path: Path) -> None:
+    metrics = "metric: [loss, size]\n  direction: [minimize, minimize]"
+    pruner = "  pruner: {name: ThresholdPruner, kwargs: {upper: 10.0}}\n"
+    search = SEARCH.replace("metric: loss", metrics).replace(pruner, "")
+    project = driven_project(tmp_path, optuna_params=search)
+    project.ok("trial", "ask")
+    project.ok("trial", "report", "0", "5", "loss=2", "size=1")
+    refused = project.tunectl("trial", "report", "0", "4", "loss=1", "size=1")
+    assert (refused.code, "step 4 came after step 5; steps ascend" in refused.err) == (2, True)
+    again = project.ok("trial", "report", "0", "5", "loss=9", "size=1", "--json").document()
+    assert again["value"] == 2, "a step that was reported keeps its value"

@@ -121,8 +121,16 @@ def report(place: Workplace, number: int, step: int, metrics: Mapping[str, float
     frozen = _driven(place, number)
     metric, direction = epoch_metric(place.settings, place.objective)
     named = {name or metric: value for name, value in metrics.items()}
-    _check_report(frozen, metric, step, named)
-    stored = frozen.intermediate_values.get(step)
+    directory = own_directory(place.study.study_name, frozen, place.tree.project)
+    reports = None
+    if directory is not None:
+        reports = Reports(directory.reports_file, metric, maximize=direction == "maximize")
+        reports.recall()
+    # The database has no steps of a study of several metrics.
+    written = {} if reports is None else {one: reports.at(one).get(metric) for one in reports.steps}
+    known = {**written, **frozen.intermediate_values}
+    _check_report(number, known, metric, step, named)
+    stored = known.get(step)
     if stored is not None:  # the file may still lack it, if this was cut short the last time
         named = {**named, metric: stored}
     elif len(place.settings.search.study.metric) == 1:
@@ -130,10 +138,7 @@ def report(place: Workplace, number: int, step: int, metrics: Mapping[str, float
             # Not by Optuna's `Trial`, whose making asks the sampler once more.
             storage = place.study._storage
             storage.set_trial_intermediate_value(frozen._trial_id, step, named[metric])
-    directory = own_directory(place.study.study_name, frozen, place.tree.project)
-    if directory is not None:
-        reports = Reports(directory.reports_file, metric, maximize=direction == "maximize")
-        reports.recall()
+    if reports is not None:
         reports.add(Report(step=step, metrics=named))
     return named[metric]
 
@@ -223,17 +228,21 @@ def _driven(place: Workplace, number: int) -> FrozenTrial:
 
 
 def _check_report(
-    frozen: FrozenTrial, metric: str, step: int, metrics: Mapping[str, float]
+    number: int,
+    known: Mapping[int, float | None],
+    metric: str,
+    step: int,
+    metrics: Mapping[str, float],
 ) -> None:
     if metric not in metrics:
         raise UsageError(f"{metric} is not among the values: {', '.join(metrics)}")
     if not math.isfinite(metrics[metric]):
         raise UsageError(
             f"{metric} is {metrics[metric]}, which no pruner can compare; if the trial has "
-            f"diverged: tunectl trial tell {frozen.number} {metrics[metric]}"
+            f"diverged: tunectl trial tell {number} {metrics[metric]}"
         )
-    last = frozen.last_step
-    if last is not None and step < last and step not in frozen.intermediate_values:
+    last = max(known, default=None)
+    if last is not None and step < last and step not in known:
         raise UsageError(f"step {step} came after step {last}; steps ascend")
 
 
