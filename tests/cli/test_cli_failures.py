@@ -177,3 +177,27 @@ def test_what_does_not_fit_in_halves_either_fails(tmp_path: Path) -> None:
     assert trial.state.name == "FAIL"
     assert "it also ran out with each batch in 2 parts" in trial.user_attrs["error"]
     assert "no trial succeeded" in said
+
+
+def test_a_study_of_pruned_trials_alone_is_no_failure_but_says_that_nothing_is_complete(
+    tmp_path: Path,
+) -> None:
+    project = Project(tmp_path)
+    project.write(
+        config=CONFIG,
+        params="objective: fit:run\nmodel: {rate: 1.0}\n",
+        optuna_params="study: {name: hopeless, n_trials: 2, metric: loss, direction: minimize,\n"
+        "  pruner: {name: ThresholdPruner, kwargs: {upper: 1.0}}}\n"
+        "params_to_tune: {model.rate: {low: 2.0, high: 3.0}}\n",
+    )
+    (tmp_path / "fit.py").write_text(
+        "def run(trial):\n"
+        "    rate = trial.config['model']['rate']\n"
+        "    trial.report(1, loss=rate)\n"
+        "    assert trial.should_prune()\n"
+        "    return rate\n"
+    )
+    result = project.ok("tune")
+    last = result.out.splitlines()[-1]
+    assert "no trial is complete yet, so best will have nothing; every trial that ran" in last
+    assert project.tunectl("best").code == 5

@@ -361,6 +361,15 @@ def _say_how_to_go_on(session: Session, store: Store, name: str) -> None:
     stderr().print(Text(text), soft_wrap=True)
 
 
+def _nothing_complete(summary: StudySummary) -> str:
+    """Return what a study has come to that has no complete trial, in words."""
+    states = summary.states
+    text = "no trial is complete yet, so best will have nothing"
+    if states["pruned"] and not states["failed"]:
+        text += "; every trial that ran was pruned, and trial list says why"
+    return text
+
+
 def _show_end(
     session: Session, store: Store, summary: StudySummary, mirrored: MirrorEnd | None
 ) -> None:
@@ -372,8 +381,7 @@ def _show_end(
 
     head = Text(f"study {summary.name}: ") + states_text(summary.states)
     if summary.best is None:
-        none_yet = Text("no trial is complete yet", style="dim")
-        show(head, none_yet, *mirror_view(mirrored))
+        show(head, *mirror_view(mirrored), Text(_nothing_complete(summary), style="dim"))
         return
     views: list[Any] = [head, Text(""), *front_view(summary), *best_view(summary.best, summary)]
     metrics = read_trial_files(summary.best, store.project).metrics
