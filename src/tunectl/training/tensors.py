@@ -55,7 +55,43 @@ class TrainingData(Protocol):
         """Return what the loss compares the network's outputs with."""
 
 
-class SampleTensors:
+class HeldTensors:
+    """What data have in common that are held for a training.
+
+    Args:
+        device: Where the network is.
+        x: Inputs (N, …), wherever there is room for them.
+        targets: What the loss compares outputs with (N, …), on the device.
+    """
+
+    def __init__(self, device: torch.device, x: Tensor, targets: Tensor) -> None:
+        self._device, self._x, self._targets = device, x, targets
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self._device
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample: (C, L) or (C, H, W)."""
+        return tuple(self._x.shape[1:])
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of inputs and targets."""
+        return int(self._x.nbytes + self._targets.nbytes)
+
+    def index(self, rows: Indices) -> Tensor:
+        """Return rows as an index for the methods below, on the inputs' own device."""
+        return torch.from_numpy(rows).to(self._x.device)
+
+    def targets(self, index: Tensor) -> Tensor:
+        """Return what the loss compares outputs with (B, …), on the device."""
+        return self._targets.index_select(0, index.to(self._device))
+
+
+class SampleTensors(HeldTensors):
     """All samples, at hand for a training.
 
     Small signals are standardised at once; large ones stay as they are, one copy for all, and are
@@ -76,35 +112,16 @@ class SampleTensors:
         self.input_scaler, self.target_scaler = samples.scalers(split.train)
         self.normalize_targets = normalize_targets
         self._t = samples.t
-        self._x = self._placed(torch.from_numpy(samples.x))
+        fitted = self.target_scaler.standardise(samples.t) if normalize_targets else samples.t
+        x = self._placed(torch.from_numpy(samples.x))
+        super().__init__(self._device, x, self._tensor(fitted))
         shape = (1, -1, *(1 for _ in samples.x.shape[2:]))
         self._mean = self._tensor(self.input_scaler.mean).reshape(shape)
         self._scale = self._tensor(self.input_scaler.scale).reshape(shape)
-        fitted = self.target_scaler.standardise(samples.t) if normalize_targets else samples.t
-        self._targets = self._tensor(fitted)
         is_own = self._x.device.type != "cpu"  # moved, and so a copy
         self._is_standard = is_own or self._x.nbytes <= SMALL_BYTES
         if self._is_standard:
             self._x = self._standardise(self._x if is_own else self._x.clone())
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network is."""
-        return self._device
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one sample: (C, L) or (C, H, W)."""
-        return tuple(self._x.shape[1:])
-
-    @property
-    def n_bytes(self) -> int:
-        """Memory of signals and targets."""
-        return int(self._x.nbytes + self._targets.nbytes)
-
-    def index(self, rows: Indices) -> Tensor:
-        """Return rows as an index for the methods below, on the signals' own device."""
-        return torch.from_numpy(rows).to(self._x.device)
 
     def inputs(self, index: Tensor) -> Tensor:
         """Return standardised signals (B, C, …) on the device."""
@@ -117,10 +134,6 @@ class SampleTensors:
     def training_inputs(self, index: Tensor) -> Tensor:
         """Return the same; signals are trained on as they are."""
         return self.inputs(index)
-
-    def targets(self, index: Tensor) -> Tensor:
-        """Return targets (B, T) in the units that the network is fitted to, on the device."""
-        return self._targets.index_select(0, index.to(self.device))
 
     def own_targets(self, rows: Indices) -> NDArray[np.float32]:
         """Return targets (B, T) in the data set's own units."""
