@@ -7,7 +7,6 @@ Where there is no such GPU it says so and measures nothing.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +14,9 @@ from pathlib import Path
 import torch
 
 from pairs import Pairs, in_turn
-from projects import demo_data
-from rows import Row, count, run_alone, seconds
+from rows import Row, count, run_alone
 from training_epoch import CASES, measure_case
-from trials_per_hour import EPOCHS, POINTS, QUICK_EPOCHS, Case, given_points, run_ours, run_plain
+from trials_per_hour import POINTS, make_case, run_ours, run_plain, trials_row
 
 WORKERS = 8
 ROUNDS, QUICK_ROUNDS = 2, 1
@@ -34,18 +32,7 @@ def small_batches(folder: Path, *, quick: bool) -> Iterator[Row]:
 
 def trials(folder: Path, *, quick: bool) -> Row:
     """Return the row of whole studies."""
-    points = folder / "points.json"
-    points.write_text(json.dumps(given_points(POINTS)))
-    x_path, t_path = demo_data(folder / "data")
-    case = Case(
-        folder=folder,
-        x_path=x_path,
-        t_path=t_path,
-        points=points,
-        count=POINTS,
-        epochs=QUICK_EPOCHS if quick else EPOCHS,
-        device="cuda",
-    )
+    case = make_case(folder, POINTS, quick=quick, device="cuda")
     rounds = QUICK_ROUNDS if quick else ROUNDS
     taken = in_turn(
         {
@@ -55,13 +42,10 @@ def trials(folder: Path, *, quick: bool) -> Row:
         rounds,
     )
     pairs = Pairs(ours=taken["ours"], theirs=taken["plain"])
-    result, spread = pairs.times_faster()
-    return Row(
-        what=f"trials per hour on one GPU, {WORKERS} workers, against the plain script",
-        ours=f"{3600 * case.count / pairs.ours_s:,.0f}/h, {seconds(pairs.ours_s)}",
-        theirs=f"{3600 * case.count / pairs.theirs_s:,.0f}/h, {seconds(pairs.theirs_s)}",
-        result=result,
-        spread=spread,
+    return trials_row(
+        f"trials per hour on one GPU, {WORKERS} workers, against the plain script",
+        case,
+        pairs,
         at_least=SEVERAL_WORKERS,
         note=f"{case.count} trials of {case.epochs} epochs, {count(rounds, 'pair')}, "
         f"{torch.cuda.get_device_name(0)}",

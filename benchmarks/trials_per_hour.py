@@ -90,6 +90,51 @@ def given_points(count: int) -> list[dict[str, Any]]:
     ]
 
 
+def make_case(folder: Path, count: int, *, quick: bool, device: str = "cpu") -> Case:
+    """Write points and data; return what both programs are given.
+
+    Args:
+        folder: Where they go.
+        count: How many points.
+        quick: A few epochs are enough.
+        device: Where both programs train.
+    """
+    points = folder / "points.json"
+    points.write_text(json.dumps(given_points(count)))
+    x_path, t_path = demo_data(folder / "data")
+    return Case(
+        folder=folder,
+        x_path=x_path,
+        t_path=t_path,
+        points=points,
+        count=count,
+        epochs=QUICK_EPOCHS if quick else EPOCHS,
+        device=device,
+    )
+
+
+def trials_row(what: str, case: Case, pairs: Pairs, *, at_least: float, note: str) -> Row:
+    """Return the row of whole studies against the plain script.
+
+    Args:
+        what: What is compared.
+        case: What both programs were given.
+        pairs: Seconds of both, in turn.
+        at_least: How many times faster it is to be.
+        note: What else is to be known.
+    """
+    result, spread = pairs.times_faster()
+    return Row(
+        what=what,
+        ours=f"{3600 * case.count / pairs.ours_s:,.0f}/h, {seconds(pairs.ours_s)}",
+        theirs=f"{3600 * case.count / pairs.theirs_s:,.0f}/h, {seconds(pairs.theirs_s)}",
+        result=result,
+        spread=spread,
+        at_least=at_least,
+        note=note,
+    )
+
+
 def run_plain(case: Case, seed: int, threads: int | None = None) -> tuple[float, Values]:
     """Run the plain script; return its seconds and what each point reached."""
     out = case.folder / "plain"
@@ -147,19 +192,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
     """Yield a row for each way to run the study, and one that compares what came out."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        count = QUICK_POINTS if quick else POINTS
-        points = folder / "points.json"
-        points.write_text(json.dumps(given_points(count)))
-        x_path, t_path = demo_data(folder / "data")
-        case = Case(
-            folder=folder,
-            x_path=x_path,
-            t_path=t_path,
-            points=points,
-            count=count,
-            epochs=QUICK_EPOCHS if quick else EPOCHS,
-        )
+        case = make_case(Path(name), QUICK_POINTS if quick else POINTS, quick=quick)
         ways: dict[str, Way] = {
             "plain": lambda seed: run_plain(case, seed),
             "plain, one thread": lambda seed: run_plain(case, seed, threads=1),
@@ -190,19 +223,11 @@ def compare(ways: Mapping[str, Way], case: Case) -> Iterator[Row]:
     others = ", ".join(f"{name} {seconds(one)}" for name, one in plain.items())
     for name in [one for one in ways if one not in plain]:
         pairs = Pairs(ours=taken[name], theirs=taken[fastest])
-        result, spread = pairs.times_faster()
         note = f"{case.count} trials of {case.epochs} epochs, {ROUNDS} pairs; {others}"
         if "auto" in name:
             note += "; a new project each time, so it includes finding out how many workers pay"
-        yield Row(
-            what=f"trials per hour, {name}, against the plain script",
-            ours=f"{3600 * case.count / pairs.ours_s:,.0f}/h, {seconds(pairs.ours_s)}",
-            theirs=f"{3600 * case.count / pairs.theirs_s:,.0f}/h, {seconds(pairs.theirs_s)}",
-            result=result,
-            spread=spread,
-            at_least=2.0,
-            note=note,
-        )
+        what = f"trials per hour, {name}, against the plain script"
+        yield trials_row(what, case, pairs, at_least=2.0, note=note)
     ours = next(name for name in ways if name not in plain)
     yield same_quality(reached[ours], reached["plain"])
 
