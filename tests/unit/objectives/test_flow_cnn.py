@@ -8,13 +8,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from told import Told
 
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.schema import TrialConfig
@@ -42,42 +42,6 @@ from tunectl.training.models import FlowNet, build_from
 
 NAMES = ["gas_velocity", "gas_fraction", "a/b $x$ µ"]
 CURVES_AND_METRICS = {"learning_curves.png", "metrics.json"}
-
-
-@dataclass
-class Told:
-    """A trial's context that does as it is told."""
-
-    config: TrialConfig
-    project: Path
-    directory: TrialDir
-    device: str = "cpu"
-    log: logging.Logger = field(default_factory=lambda: logging.getLogger("test.flow_cnn"))
-    stop_at: int | None = None
-    stop_with: type[BaseException] = TrialPruned
-    stop_at_check: int | None = None
-    checks: int = 0
-    reported: dict[int, Mapping[str, float]] = field(default_factory=dict)
-    settles: int = 0
-    fail_at_settle: int | None = None
-
-    def trained(self) -> None:
-        """It has no time limit."""
-
-    def settle(self) -> None:
-        self.settles += 1
-        if self.settles == self.fail_at_settle:
-            raise StorageError("the database is gone")
-
-    def check_stop(self) -> None:
-        self.checks += 1
-        if self.checks == self.stop_at_check:
-            raise self.stop_with(f"check {self.checks}")
-
-    def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        self.reported[epoch] = metrics
-        if epoch == self.stop_at:
-            raise self.stop_with(f"epoch {epoch}")
 
 
 @pytest.fixture(autouse=True)
@@ -139,7 +103,8 @@ def _context(project: Path, **changes: Any) -> Told:
     sections["batch_parts"] = batch_parts
     started_at = dt.datetime(2026, 1, 31, 12, 0, 59)
     directory = TrialDir.create(project / "outputs", started_at)
-    return Told(TrialConfig.model_validate(sections), project, directory, **stop)
+    config = TrialConfig.model_validate(sections)
+    return Told(config=config, project=project, directory=directory, **stop)
 
 
 def _run(context: Told) -> Outcome:

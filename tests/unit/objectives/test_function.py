@@ -5,12 +5,12 @@ import json
 import logging
 import textwrap
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from told import Told
 
 from tunectl.artifacts.trial_dir import TrialDir
 from tunectl.config.run import OpenRun
@@ -32,38 +32,6 @@ class Config(BaseModel):
 def run(trial: Trial[Config]) -> float:
     return trial.config.tree.depth / 10
 """
-
-
-@dataclass
-class Told:
-    """A trial's context that does as it is told."""
-
-    config: TrialConfig
-    project: Path
-    directory: TrialDir
-    device: str = "cpu"
-    log: logging.Logger = field(default_factory=lambda: logging.getLogger("test.function"))
-    prune_at: int | None = None
-    stop_at: int | None = None
-    checks: int = 0
-    settled: int = 0
-    reported: dict[int, Mapping[str, float]] = field(default_factory=dict)
-
-    def check_stop(self) -> None:
-        self.checks += 1
-        if self.stop_at is not None and self.checks >= self.stop_at:
-            raise TrialInterrupted("told to stop")
-
-    def trained(self) -> None:
-        """It has no time limit."""
-
-    def settle(self) -> None:
-        self.settled = len(self.reported)
-
-    def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        self.reported[epoch] = metrics
-        if epoch == self.prune_at:
-            raise TrialPruned("hopeless")
 
 
 Make = Callable[..., Told]
@@ -90,7 +58,7 @@ def make(tmp_path: Path) -> Make:
             }
         )
         directory = TrialDir.create(tmp_path / "outputs", dt.datetime(2026, 1, 31))
-        return Told(config, tmp_path, directory, **given)
+        return Told(config=config, project=tmp_path, directory=directory, **given)
 
     return make
 
@@ -168,7 +136,7 @@ def test_a_trial_is_pruned_when_the_function_asks_and_returns(make: Make) -> Non
             if trial.should_prune():
                 return
     """
-    told = make(code, prune_at=3)
+    told = make(code, stop_at=3)
     with pytest.raises(TrialPruned):
         run(told)
     assert list(told.reported) == [1, 2, 3]
@@ -180,7 +148,7 @@ def test_a_function_that_never_asks_comes_to_its_end(make: Make) -> None:
         for step in range(1, 4):
             trial.report(step, loss=1.0 / step)
     """
-    assert run(make(code, prune_at=1)).epochs == 3
+    assert run(make(code, stop_at=1)).epochs == 3
 
 
 def test_being_told_to_stop_cannot_be_swallowed(make: Make) -> None:
@@ -193,7 +161,7 @@ def test_being_told_to_stop_cannot_be_swallowed(make: Make) -> None:
                 pass
         return 0.0
     """
-    told = make(code, stop_at=5)
+    told = make(code, stop_at_check=5)
     with pytest.raises(TrialInterrupted):
         run(told)
     assert len(told.reported) < 5
@@ -209,7 +177,7 @@ def test_what_is_printed_ends_in_the_trials_log_and_nowhere_else(
         print("10 %\\r20 %", file=sys.stderr, end="")
         return 0.0
     """
-    with caplog.at_level(logging.INFO, "test.function"):
+    with caplog.at_level(logging.INFO, "test.objective"):
         run(make(code))
 
     assert [record.message for record in caplog.records] == ["one", "two", "20 %"]
@@ -315,7 +283,7 @@ def test_modules_of_one_name_in_two_projects_are_two(make: Make, tmp_path: Path)
     other.mkdir()
     (other / "fit.py").write_text("def run(trial): return 2.0", encoding="utf-8")
     told = make("def run(trial): return 1.0")
-    elsewhere = Told(told.config, other, told.directory)
+    elsewhere = Told(config=told.config, project=other, directory=told.directory)
 
     assert [run(told).value, run(elsewhere).value, run(told).value] == [1.0, 2.0, 1.0]
 
@@ -405,12 +373,12 @@ def test_whatever_is_printed_in_whatever_way_ends_in_the_trials_log(
     make: Make, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     told = make(NOISY)
-    with caplog.at_level(logging.INFO, logger="test.function"):
+    with caplog.at_level(logging.INFO, logger="test.objective"):
         run(told)
         run(told)
 
     assert capfd.readouterr() == ("", "")
-    said = [record.getMessage() for record in caplog.records if record.name == "test.function"]
+    said = [record.getMessage() for record in caplog.records if record.name == "test.objective"]
     assert said.count("imported") == 1
     for line in ("by print", "as bytes", "to the descriptor", "by a program", "by another one"):
         assert said.count(line) == 2

@@ -78,7 +78,7 @@ def run_of(**sections: dict[str, Any]) -> dict[str, Any]:
 def context_of(
     project: Path, metric: str = "val_acc", outputs: str = "outputs", **more: Any
 ) -> Told:
-    told = {key: more.pop(key) for key in ("stop_at_check", "prune_at") if key in more}
+    told = {key: more.pop(key) for key in ("stop_at_check", "stop_at") if key in more}
     return context_for(project, run_of(**more), metric, outputs=outputs, **told)
 
 
@@ -354,7 +354,7 @@ def test_augmentation_changes_the_training(project: Path) -> None:
 
 
 def test_a_pruned_trial_leaves_its_histories(project: Path) -> None:
-    context = context_of(project, prune_at=2)
+    context = context_of(project, stop_at=2)
     with pytest.raises(TrialPruned):
         ImageClassifier().run(context)
 
@@ -376,7 +376,7 @@ def test_classes_out_of_balance_are_reported(
     assert isinstance(objective, Advising)
     (advice,) = objective.advice(context.config.run, project)
     assert "5 of dot" in advice.message
-    with caplog.at_level(logging.INFO, logger="test.networks"):
+    with caplog.at_level(logging.INFO, logger="test.objective"):
         objective.run(context)
     assert "out of balance" in caplog.text
 
