@@ -37,6 +37,8 @@ NO_ONNX = "no model.onnx: it needs the extra onnx (pip install 'tunectl[onnx]')"
 
 NO_CORRECTION = "no model.onnx: the correction of the brightness is no part of the network"
 
+NO_FINGERPRINT = "the data are gone or have changed since, so the model card has no fingerprint"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
@@ -83,23 +85,14 @@ def export_best(
     config = _read_config(source)
     root = f"{folder_name(summary.name)}-{best.number}"
     if not find_objective(config.run).leaves_network:
-        left = _plain_files(source, config, best)
-        moved = sorted(name for name in left if name.startswith(f"{LEFT}/"))
-        return Export(
-            path=write_bundle(target, left, root),
-            has_onnx=False,
-            notes=tuple(f"the trial's own {Path(name).name} is {name}" for name in moved),
-        )
+        return _export_plain(_plain_files(source, config, best), target, root)
     from tunectl.training.packaged import load_packaged
 
     network = load_packaged(source)
     data = look_at_data(source, config, project, network)
     onnx, notes = _onnx(network, data)
     if data is None:
-        notes = (
-            *notes,
-            "the data are gone or have changed since, so the model card has no fingerprint",
-        )
+        notes = (*notes, NO_FINGERPRINT)
     space = SearchSpace(settings.search.params_to_tune).specs if settings else {}
     facts = CardFacts(
         trial=best,
@@ -115,6 +108,16 @@ def export_best(
     )
     files = _files(source, config, facts, network) | ({ONNX: onnx} if onnx else {})
     return Export(path=write_bundle(target, files, root), has_onnx=onnx is not None, notes=notes)
+
+
+def _export_plain(left: Mapping[str, Content], target: Path, root: str) -> Export:
+    """Write the bundle of a trial without a network, and name what lies in another place there."""
+    moved = sorted(name for name in left if name.startswith(f"{LEFT}/"))
+    return Export(
+        path=write_bundle(target, left, root),
+        has_onnx=False,
+        notes=tuple(f"the trial's own {Path(name).name} is {name}" for name in moved),
+    )
 
 
 def _files(
