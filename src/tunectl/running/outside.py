@@ -126,14 +126,15 @@ def report(place: Workplace, number: int, step: int, metrics: Mapping[str, float
     if directory is not None:
         reports = Reports(directory.reports_file, metric, maximize=direction == "maximize")
         reports.recall()
-    # The database has no steps of a study of several metrics.
-    written = {} if reports is None else {one: reports.at(one).get(metric) for one in reports.steps}
-    known = {**written, **frozen.intermediate_values}
+    is_single = len(place.settings.search.study.metric) == 1
+    known: dict[int, float | None] = dict(frozen.intermediate_values)
+    if not is_single and reports is not None:  # of several metrics the database has no steps
+        known = {one: reports.at(one).get(metric) for one in reports.steps}
     _check_report(number, known, metric, step, named)
     stored = known.get(step)
     if stored is not None:  # the file may still lack it, if this was cut short the last time
         named = {**named, metric: stored}
-    elif len(place.settings.search.study.metric) == 1:
+    elif is_single:
         with storage_errors(place.storage_url):
             # Not by Optuna's `Trial`, whose making asks the sampler once more.
             storage = place.study._storage
