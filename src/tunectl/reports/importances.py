@@ -137,9 +137,13 @@ def _importance(name: str, trials: Sequence[FrozenTrial], is_best: np.ndarray) -
     """
     # A range that was changed, or that depends on a condition, is looked at by itself.
     regimes: dict[str, list[int]] = defaultdict(list)
+    texts: dict[int, str] = {}  # trials that were read together share their distributions
     for index, trial in enumerate(trials):
         if name in trial.params:
-            regimes[repr(trial.distributions[name])].append(index)
+            distribution = trial.distributions[name]
+            if id(distribution) not in texts:
+                texts[id(distribution)] = repr(distribution)
+            regimes[texts[id(distribution)]].append(index)
     importance = 0.0
     for indices in regimes.values():
         best = [index for index in indices if is_best[index]]

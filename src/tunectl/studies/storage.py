@@ -24,6 +24,7 @@ from tunectl.errors import StorageError, StudyNotFoundError, TrialLostError, Usa
 from tunectl.studies import sqlite_file
 from tunectl.studies.connection import connect
 from tunectl.studies.file_systems import Mounts, current_mounts
+from tunectl.studies.quick_storage import QuickStorage
 from tunectl.studies.reasons import reason_of, sqlite_code
 from tunectl.studies.server_lock import ServerLock, keeps_locks, server_options
 
@@ -164,10 +165,10 @@ def _refuse_split_password(parsed: URL) -> None:
 def _open_on_server(url: str) -> RDBStorage:
     options = server_options(url)
     if not keeps_locks(url):
-        return RDBStorage(_escaped(url), options)
+        return QuickStorage(_escaped(url), options)
     # Creating tables from several processes at once crashes some of them, here as well.
     with ServerLock(url, "tables")():
-        return RDBStorage(_escaped(url), options)
+        return QuickStorage(_escaped(url), options)
 
 
 def _make_folder(path: Path) -> None:
@@ -192,13 +193,13 @@ def _open_for_reading(url: str, path: Path, mounts: Mounts) -> RDBStorage:
             if error.errno not in _NOT_WRITABLE:
                 raise
             sqlite_file.refuse_unusable(path, timeout_of(url))
-            return RDBStorage(_escaped(url), _engine_options(url))
+            return QuickStorage(_escaped(url), _engine_options(url))
     except (sqlite3.OperationalError, StorageInternalError) as error:
         locked = sqlite_code(error).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
         if locked or not sqlite_file.can_be_read_as_it_is(path):
             raise
         sqlite_file.refuse_unusable(path, timeout_of(url), immutable=True)
-        return RDBStorage(_escaped(url), {"creator": _reader_of(path)})
+        return QuickStorage(_escaped(url), {"creator": _reader_of(path)})
 
 
 def _open_in_turn(url: str, path: Path, mounts: Mounts) -> RDBStorage:
@@ -216,7 +217,7 @@ def _open_in_turn(url: str, path: Path, mounts: Mounts) -> RDBStorage:
             sqlite_file.make_database(real, sqlite_file.journal_for(real, mounts()))
         sqlite_file.refuse_unusable(path, timeout_s)
         sqlite_file.settle_journal(path, mounts())
-        return RDBStorage(_escaped(url), _engine_options(url))
+        return QuickStorage(_escaped(url), _engine_options(url))
 
 
 def _engine_options(url: str) -> dict[str, Any]:
