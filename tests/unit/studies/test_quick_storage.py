@@ -69,7 +69,9 @@ def test_what_has_changed_since_is_read_too(tmp_path: Path) -> None:
     theirs.add_trial(ended(TrialState.COMPLETE, [1.0]))
     running = theirs.ask()
     running.report(0.5, step=0)
-    ours = optuna.load_study(study_name="mine", storage=open_storage(url, create=False))
+    storage = open_storage(url, create=False)
+    assert isinstance(storage, QuickStorage)
+    ours = optuna.load_study(study_name="mine", storage=storage)
     assert [one.state for one in ours.get_trials()] == [TrialState.COMPLETE, TrialState.RUNNING]
 
     running.report(0.25, step=1)

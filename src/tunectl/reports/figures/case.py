@@ -5,6 +5,7 @@ It knows neither Matplotlib nor Plotly.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import warnings
@@ -56,6 +57,13 @@ class Metric:
     def sign(self) -> float:
         """1 where smaller is better, -1 where larger is."""
         return -1.0 if self.direction == "maximize" else 1.0
+
+
+class _OwnTrial(FrozenTrial):
+    """A trial that nobody else has, so that a study in memory need not copy it deeply."""
+
+    def __deepcopy__(self, memo: object) -> _OwnTrial:
+        return copy.copy(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,7 +268,7 @@ class FigureCase:
         if state in (TrialState.COMPLETE, TrialState.PRUNED) and not is_sound:
             state = TrialState.FAIL
         known = {name: label for name, label in self.labels.items() if name in trial.params}
-        return FrozenTrial(
+        return _OwnTrial(
             number=trial.number,
             trial_id=trial.number,
             state=state,

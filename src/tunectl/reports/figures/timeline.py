@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from matplotlib import dates
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from optuna.trial import FrozenTrial
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 TITLE = "Who ran which trial"
 NARROWEST_NUMBERED, MOST_EDGED = 0.02, 300
+HEIGHT = 0.78
 UNKNOWN = "not known"
 TIME_FORMATS: Any = {
     "formats": ["%Y", "%b %d", "%b %d", "%H:%M", "%H:%M", "%H:%M:%S"],
@@ -158,12 +160,15 @@ def _draw_bars(axes: Axes, timeline: Timeline) -> None:
     edge = 0.6 if len(timeline.bars) <= MOST_EDGED else 0
     for state in _states(timeline):
         bars = [bar for bar in timeline.bars if bar.state == state]
-        starts = _days(bar.start for bar in bars)
-        axes.barh(
-            [bar.lane for bar in bars],
-            [end - start for start, end in zip(starts, _days(b.end for b in bars), strict=True)],
-            left=starts, height=0.78, color=STATE_COLOURS[state], edgecolor="white", linewidth=edge,
+        starts, ends = _days(bar.start for bar in bars), _days(bar.end for bar in bars)
+        # All in one: Matplotlib takes a millisecond for each bar of its own.
+        drawn = PolyCollection(
+            [_corners(*one) for one in zip(starts, ends, (b.lane for b in bars), strict=True)],
+            facecolor=STATE_COLOURS[state], edgecolor="white", linewidth=edge,
         )  # fmt: skip
+        drawn.sticky_edges.x.append(min(starts))
+        axes.add_collection(drawn)
+    axes.autoscale_view()
     room = NARROWEST_NUMBERED * (max(b.end for b in timeline.bars) - _start(timeline))
     for bar in timeline.bars:
         if bar.end - bar.start < room:
@@ -171,6 +176,11 @@ def _draw_bars(axes: Axes, timeline: Timeline) -> None:
         (middle,) = _days([bar.start + (bar.end - bar.start) / 2])
         place: Any = {"ha": "center", "va": "center", "clip_on": True}
         axes.text(middle, bar.lane, str(bar.number), color="white", fontsize=8, **place)
+
+
+def _corners(start: float, end: float, lane: int) -> list[tuple[float, float]]:
+    top, bottom = lane - HEIGHT / 2, lane + HEIGHT / 2
+    return [(start, top), (end, top), (end, bottom), (start, bottom)]
 
 
 def _start(timeline: Timeline) -> dt.datetime:
