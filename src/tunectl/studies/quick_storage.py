@@ -1,8 +1,8 @@
 """Optuna's storage, with its first reading of a study's trials done by a few queries.
 
 Optuna makes an object of every row: of 10,000 trials with 50 intermediate values each that takes
-half a minute of the processor and more than a gigabyte. Here the same trials are made straight from
-the rows. Optuna's cache asks for all of them once and then for those that are new or have not
+15 s of the processor and more than a gigabyte. Here the same trials are made straight from the
+rows. Optuna's cache asks for all of them once and then for those that are new or have not
 ended; these few are left to Optuna, and so is everything that is not as expected here.
 """
 
