@@ -11,6 +11,8 @@ import signal
 import sys
 from types import FrameType
 
+from tunectl.garbage import collect_seldom
+
 STANDARD_STREAMS = (0, 1, 2)
 
 
@@ -18,6 +20,7 @@ def main() -> None:
     """Run the program and exit with the contract's code."""
     _end_quietly_when_told_to()
     _fill_closed_streams()
+    collect_seldom()
     from tunectl.cli.app import run
 
     code = run()

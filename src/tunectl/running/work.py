@@ -11,6 +11,7 @@ import platform
 import time
 
 from tunectl.errors import TrialLostError
+from tunectl.garbage import collect_as_usual
 from tunectl.objectives.base import TrialInterrupted
 from tunectl.running.deaths import note_unseen_death
 from tunectl.running.events import AwaitedTrial, TrialClaimed, TrialsAwaited
@@ -64,6 +65,7 @@ def work(place: Workplace, claims: Claims) -> bool:
     Raises:
         StorageError: the database or the disk failed; the running trial can be taken up again.
     """
+    collect_as_usual()
     patience = _Patience(place, claims)
     while not place.should_stop():
         try:

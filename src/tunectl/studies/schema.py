@@ -5,6 +5,7 @@ It reads and compares; the upgrade itself is in `upgrade.py`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,6 +17,8 @@ import optuna
 
 # Made by Optuna when it makes its tables, whatever the version; the row comes last.
 VERSION_TABLE = "version_info"
+
+_LINK = re.compile(r"^revision = (\S+)\n+down_revision = (\S+)$", re.MULTILINE)
 
 Query = Callable[[str], Sequence[Sequence[Any]]]
 
@@ -63,9 +66,29 @@ def newest_version() -> str:
 @cache
 def known_versions() -> tuple[str, ...]:
     """Return all layouts that this Optuna knows, the newest first."""
+    folder = Path(optuna.__file__).parent / "storages" / "_rdb" / "alembic"
+    return _read_chain(folder / "versions") or _ask_alembic(folder)
+
+
+def _read_chain(folder: Path) -> tuple[str, ...]:
+    """Return what each script says that it follows, the newest first; nothing if that is no chain.
+
+    Alembic would run the scripts for it, and takes as long to import as all that is done with a
+    database before a trial.
+    """
+    texts = [file.read_text(encoding="utf-8") for file in folder.glob("*.py")]
+    after = {down: up for text in texts for up, down in _LINK.findall(text)}
+    chain: list[str] = []
+    last = after.get("None")
+    while last is not None:
+        chain.insert(0, last.strip("\"'"))
+        last = after.pop(last, None)
+    return tuple(chain) if len(chain) == len(texts) else ()
+
+
+def _ask_alembic(folder: Path) -> tuple[str, ...]:
     from alembic.script import ScriptDirectory
 
-    folder = Path(optuna.__file__).parent / "storages" / "_rdb" / "alembic"
     return tuple(one.revision for one in ScriptDirectory(str(folder)).walk_revisions())
 
 

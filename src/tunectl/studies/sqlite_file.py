@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock, Timeout
-from optuna.storages import RDBStorage
+from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from tunectl.artifacts import atomic
@@ -23,6 +23,7 @@ from tunectl.errors import StorageError
 from tunectl.studies.connection import connect
 from tunectl.studies.file_systems import Mount, mount_of
 from tunectl.studies.schema import VERSION_TABLE, Age, Schema, read_schema
+from tunectl.studies.tables import fill, has_all
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,12 @@ class Contents:
     tables: set[str]
     schema: Schema
     is_finished: bool
+
+    @property
+    def needs_nothing(self) -> bool:
+        """Whether Optuna, when it opens it, has nothing to make, to upgrade or to refuse."""
+        is_current = self.schema.version is not None and self.schema.age is Age.CURRENT
+        return self.is_finished and is_current and has_all(self.tables)
 
 
 def claims_file(path: Path) -> Path:
@@ -94,7 +101,7 @@ def make_database(path: Path, journal: Journal) -> None:
         journal: How it keeps what is being written.
 
     Raises:
-        OSError, sqlite3.Error, StorageInternalError: it cannot be made; nothing stands at `path`.
+        OSError, sqlite3.Error, SQLAlchemyError: it cannot be made; nothing stands at `path`.
     """
     with atomic.replacing(path) as beside:
         try:
@@ -118,8 +125,11 @@ def look_into(connection: sqlite3.Connection) -> Contents:
     return Contents(tables=tables, schema=read_schema(tables, query), is_finished=written)
 
 
-def refuse_unusable(path: Path, timeout_s: float, *, immutable: bool = False) -> None:
+def refuse_unusable(path: Path, timeout_s: float, *, immutable: bool = False) -> Contents:
     """Make sure that a file is a database of studies that this Optuna can use.
+
+    Returns:
+        What it holds.
 
     Raises:
         StorageError: it is none; it is left as it is.
@@ -145,6 +155,7 @@ def refuse_unusable(path: Path, timeout_s: float, *, immutable: bool = False) ->
             f"{path} is damaged: it has no table {', '.join(missing)}; it is left as it is, so "
             "restore a copy"
         )
+    return contents
 
 
 def can_be_read_as_it_is(path: Path) -> bool:
@@ -207,7 +218,7 @@ def _fill(file: Path, journal: Journal) -> None:
     """Make Optuna's tables in a file that nobody else knows of.
 
     Raises:
-        sqlite3.Error, StorageInternalError: it cannot be written.
+        sqlite3.Error, SQLAlchemyError: it cannot be written.
     """
 
     def without_waiting() -> sqlite3.Connection:
@@ -217,8 +228,8 @@ def _fill(file: Path, journal: Journal) -> None:
         connection.execute("PRAGMA journal_mode=MEMORY")
         return connection
 
-    RDBStorage("sqlite://", {"creator": without_waiting, "poolclass": NullPool})
-    with closing(sqlite3.connect(file)) as connection:
+    fill(create_engine("sqlite://", creator=without_waiting, poolclass=NullPool))
+    with closing(without_waiting()) as connection:
         connection.execute(f"PRAGMA journal_mode={journal}")
 
 

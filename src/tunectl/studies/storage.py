@@ -27,6 +27,7 @@ from tunectl.studies.file_systems import Mounts, current_mounts
 from tunectl.studies.quick_storage import QuickStorage
 from tunectl.studies.reasons import reason_of, sqlite_code
 from tunectl.studies.server_lock import ServerLock, keeps_locks, server_options
+from tunectl.studies.tables import open_as_it_is
 
 __all__ = [
     "open_storage",
@@ -215,9 +216,10 @@ def _open_in_turn(url: str, path: Path, mounts: Mounts) -> RDBStorage:
         if not path.exists():
             real = path.resolve()  # a link to where it is to be is left a link
             sqlite_file.make_database(real, sqlite_file.journal_for(real, mounts()))
-        sqlite_file.refuse_unusable(path, timeout_s)
+        contents = sqlite_file.refuse_unusable(path, timeout_s)
         sqlite_file.settle_journal(path, mounts())
-        return QuickStorage(_escaped(url), _engine_options(url))
+        make = open_as_it_is if contents.needs_nothing else QuickStorage
+        return make(_escaped(url), _engine_options(url))
 
 
 def _engine_options(url: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 
 from tunectl.errors import Problem, ProblemsError, TunectlError, WorkerError
+from tunectl.garbage import collect_as_usual
 from tunectl.running.deaths import note_death
 from tunectl.running.events import (
     EpochEnded,
@@ -74,6 +75,7 @@ class Processes:
 
     def run(self, place: Workplace, budget: Budget) -> bool:
         """Run trials there. See `Executor.run`."""
+        collect_as_usual()
         with storage_errors(place.storage_url):
             useful = max(1, planned_trials(place.study, budget))
         return _Crew(place, budget).run(self._slots[:useful])
