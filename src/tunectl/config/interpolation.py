@@ -1,31 +1,17 @@
-"""Merging layers and resolving `${…}`, both by OmegaConf.
+"""Merging layers and resolving `${…}`, as OmegaConf does, which is only asked about the latter.
 
-Each interpolation is resolved once, after those that it names, and its result is bounded: a file
-cannot make this take for ever. This module knows neither files nor the schema.
+It takes as long to import as all the rest of the configuration, and most files have no
+interpolation. This module knows neither files nor the schema.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from omegaconf import Container, DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import (
-    GrammarParseError,
-    InterpolationKeyError,
-    OmegaConfBaseException,
-    UnsupportedInterpolationType,
-)
+from tunectl.config.tree import Path, drop, leaves
 
-from tunectl.config.values import shown
-
-Path = tuple[str, ...]
-MAX_LENGTH = 4096
-MAX_VALUES = 10_000
 MAX_INTERPOLATIONS = 1000
-_REFERENCE = re.compile(r"\$\{\s*(\.*)([A-Za-z_][\w.\-]*)?\s*\}")
-_FAILURES = (OmegaConfBaseException, RecursionError, ValueError, TypeError, ArithmeticError)
 
 
 def prune(values: dict[str, Any]) -> list[tuple[Path, str]]:
@@ -59,14 +45,30 @@ def merge(layers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for index, layer in enumerate(layers):
         for lower in layers[:index]:
             _give_way(lower, layer)
-    merged = OmegaConf.merge(*(OmegaConf.create(dict(layer)) for layer in layers))
-    plain = OmegaConf.to_container(merged, resolve=False)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        _lay_over(merged, layer)
+    return {str(key): value for key, value in merged.items()}
+
+
+def _lay_over(merged: dict[Any, Any], upper: Mapping[Any, Any]) -> None:
+    """Put values over others, in place; of both, mappings stand only where the other has one."""
+    for key, value in upper.items():
+        if isinstance(value, Mapping):
+            _lay_over(merged.setdefault(key, {}), value)
+        else:
+            merged[key] = _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with lists and mappings of its own."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _give_way(lower: dict[str, Any], upper: Mapping[str, Any]) -> None:
-    """Take out of `lower` what `upper` replaces; OmegaConf refuses a list in a mapping's place."""
+    """Take out of `lower` what `upper` replaces, so that it moves to where it was written last."""
     for key, value in upper.items():
         below = lower.get(key)
         if isinstance(below, dict) and isinstance(value, Mapping):
@@ -92,141 +94,12 @@ def resolve(
     wanted = {key: value for key, value in tree.items() if key in sections}
     if not any(isinstance(leaf, str) and "${" in leaf for _, leaf in leaves(wanted)):
         return wanted, []  # OmegaConf takes its time, and most files have no interpolation
-    resolver = _Resolver(OmegaConf.create(dict(tree)), sections, scope)
-    resolver.run()
-    plain = OmegaConf.to_container(resolver.tree, resolve=False)
-    assert isinstance(plain, dict)
-    wanted = {str(key): value for key, value in plain.items() if key in sections}
-    for path, _ in resolver.failures:
-        drop(wanted, path)
-    return wanted, resolver.failures
+    from tunectl.config.resolving import resolve_all
 
-
-class _Resolver:
-    def __init__(self, tree: DictConfig, sections: Collection[str], scope: str) -> None:
-        self.tree = tree
-        self._scope = scope
-        self.failures: list[tuple[Path, str]] = []
-        plain = OmegaConf.to_container(tree, resolve=False)
-        self._pending: dict[Path, str] = {
-            path: text
-            for path, text in leaves(plain)
-            if path[0] in sections and isinstance(text, str) and "${" in text
-        }
-
-    def run(self) -> None:
-        while self._pending:
-            self._settle(next(iter(self._pending)))
-
-    def _settle(self, path: Path) -> None:
-        """Replace one interpolation by its value, after those that it refers to."""
-        text = self._pending.pop(path)
-        for reference in _references(text, path):
-            for other in list(self._pending):
-                if other in self._pending and _overlap(other, reference):
-                    self._settle(other)
-        message = self._replace(path, text)
-        if message:
-            self.failures.append((path, message))
-            # Otherwise each that refers to it would be worked out again, and fail again.
-            container, key = self._at(path)
-            container[key] = None
-
-    def _replace(self, path: Path, text: str) -> str | None:
-        if len(text) > MAX_LENGTH:
-            return f"is longer than {MAX_LENGTH} characters"
-        container, key = self._at(path)
-        try:
-            value: Any = container[key]  # resolves
-            if isinstance(value, Container):
-                value = OmegaConf.to_container(value, resolve=True)
-            if _is_too_large(value):
-                return "becomes too large once it is filled in"
-            container[key] = value
-        except _FAILURES as error:
-            return _message(error, text, self._scope)
-        return None
-
-    def _at(self, path: Path) -> tuple[Any, Any]:
-        container: Any = self.tree
-        for part in path[:-1]:
-            container = container[int(part) if isinstance(container, ListConfig) else part]
-        return container, int(path[-1]) if isinstance(container, ListConfig) else path[-1]
-
-
-def _references(text: str, path: Path) -> Iterator[Path]:
-    """Yield the paths that an interpolation names literally; OmegaConf alone finds others."""
-    for dots, name in _REFERENCE.findall(text):
-        above = path[: -len(dots)] if dots else ()
-        yield (*above, *(part for part in name.split(".") if part))
-
-
-def _overlap(path: Path, other: Path) -> bool:
-    shorter = min(len(path), len(other))
-    return path[:shorter] == other[:shorter]
-
-
-def leaves(values: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Yield path and value of everything that is no mapping or list."""
-    if isinstance(values, Mapping):
-        for key, value in values.items():
-            yield from leaves(value, (*path, str(key)))
-    elif isinstance(values, list | tuple):
-        for index, value in enumerate(values):
-            yield from leaves(value, (*path, str(index)))
-    else:
-        yield path, values
-
-
-def drop(values: Any, path: Path) -> None:
-    """Take a value out, in place; of a list the whole list, or its other items would move up."""
-    for part in path[:-1]:
-        inner = values.get(part) if isinstance(values, dict) else None
-        if isinstance(inner, list):
-            values.pop(part)
-            return
-        values = inner
-    if isinstance(values, dict):
-        values.pop(path[-1], None)
-
-
-def _is_too_large(value: Any) -> bool:
-    if isinstance(value, str):
-        return len(value) > MAX_LENGTH
-    return isinstance(value, dict | list) and (
-        sum(1 for _ in leaves(value)) > MAX_VALUES or _length(value) > MAX_LENGTH * 10
-    )
-
-
-def _length(value: Any) -> int:
-    return sum(len(leaf) for _, leaf in leaves(value) if isinstance(leaf, str))
+    return resolve_all(tree, sections, scope)
 
 
 def _syntax_message(text: str) -> str | None:
-    try:
-        OmegaConf.create({"value": text})
-    except _FAILURES as error:
-        return _message(error, text)
-    return None
+    from tunectl.config.resolving import syntax_message
 
-
-def _message(error: Exception, text: str, scope: str = "") -> str:
-    """Return what is wrong with an interpolation without OmegaConf's own vocabulary."""
-    first = (str(error).splitlines() or [""])[0]
-    if isinstance(error, RecursionError) or "Recursive interpolation" in first:
-        return f"the interpolation {shown(text)} goes in a circle or too deep"
-    if isinstance(error, GrammarParseError):
-        return f"the interpolation {shown(text)} cannot be read"
-    if isinstance(error, InterpolationKeyError):
-        named = re.search(r"'([^']*)'", first)
-        missing = named[0] if named else "a key"
-        return f"the interpolation {shown(text)} refers to {missing}, which does not exist{scope}"
-    if isinstance(error, UnsupportedInterpolationType):
-        name = first.rpartition(" ")[2]
-        return (
-            f"the interpolation {shown(text)} needs a resolver {shown(name)}, which does not exist"
-        )
-    variable = re.search(r"Environment variable '([^']*)' not found", first)
-    if variable:
-        return f"the environment variable {variable[1]} is not set"
-    return f"the interpolation {shown(text)} cannot be resolved"
+    return syntax_message(text)

@@ -18,7 +18,7 @@ from tunectl.config import fields
 from tunectl.config import overrides as override_grammar
 from tunectl.config.draft import Draft
 from tunectl.config.included import include_augmentation, own_keys
-from tunectl.config.interpolation import drop, leaves, merge, prune, resolve
+from tunectl.config.interpolation import merge, prune, resolve
 from tunectl.config.layer import forget
 from tunectl.config.layout import Layout, layout_of
 from tunectl.config.origin import DEFAULT, Origin, find_origin, problem_at
@@ -33,6 +33,7 @@ from tunectl.config.space_checks import (
     check_specs,
     release,
 )
+from tunectl.config.tree import drop, leaves
 from tunectl.config.values import flaw_of
 from tunectl.config.wording import findings
 from tunectl.config.yaml_source import Document, read

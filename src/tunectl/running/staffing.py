@@ -9,9 +9,7 @@ from tunectl.artifacts.study_dir import ProjectTree
 from tunectl.config.schema import Settings
 from tunectl.objectives.registry import find_objective
 from tunectl.running.executors.base import Executor
-from tunectl.running.executors.calibration import best_number
 from tunectl.running.executors.inline import Inline
-from tunectl.running.executors.processes import Processes
 from tunectl.running.slots import available_cores, make_slots, most_workers, with_threads
 
 log = logging.getLogger(__name__)
@@ -42,6 +40,8 @@ def staff(
     n_gpus = len(cuda_devices())
     wanted = runtime.workers
     if wanted == "auto":
+        from tunectl.running.executors.calibration import best_number
+
         most = most_workers(device, n_gpus=n_gpus, per_gpu=per_gpu)
         objective = find_objective(settings.run)
         wanted = best_number(settings, objective, tree, device, most, told)
@@ -56,6 +56,8 @@ def staff(
         )
     if len(slots) == 1 and slots[0].device == device:
         return Inline(), settings
+    from tunectl.running.executors.processes import Processes
+
     settled = with_threads(settings, len(slots))
     _warn_if_crowded(settled, len(slots), device)
     return Processes(slots), settled

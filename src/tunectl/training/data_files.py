@@ -17,8 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunectl.config.signal_run import SignalDataset
-from tunectl.demo.dataset import ensure_dataset
-from tunectl.demo.embedded import ensure_embedded
 from tunectl.errors import Problem
 
 MAGIC = b"\x93NUMPY"
@@ -101,6 +99,9 @@ def find_files(dataset: SignalDataset, project: Path) -> tuple[DataFile, DataFil
             for key, shown in given
         )
         return x_file, t_file
+    from tunectl.demo.dataset import ensure_dataset
+    from tunectl.demo.embedded import ensure_embedded
+
     folder = made_folder(dataset, project)
     made_by_us = dataset.source == "demo"
     paths = ensure_dataset(folder) if made_by_us else ensure_embedded(dataset.source, folder)
