@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -19,6 +20,20 @@ NAME = "training.learning_rate"
 DRAWING = {"rich", "markdown_it", "pygments"}
 COUNTING = {"numpy", "pydantic", "sqlalchemy"}
 HEAVY = {"alembic", "matplotlib", "mlflow", "omegaconf", "optuna", "plotly", "scipy", "torch"}
+OF_A_FUNCTION = """\
+study: {name: own, metric: loss, direction: minimize}
+params_to_tune: {x: {type: float, low: 0.0, high: 1.0}}
+"""
+FUNCTION = """\
+import gc
+from pathlib import Path
+
+
+def run(trial):
+    with Path(__file__).with_name("thresholds").open("a") as file:
+        print(gc.get_threshold()[0], file=file)
+    return trial.config["x"] ** 2
+"""
 # Counts every query of the process, then tells which modules it has and what it counted.
 COUNT = """
 import atexit, json, sqlite3, sys
@@ -172,3 +187,18 @@ def test_a_call_that_has_no_trial_to_run_needs_no_pytorch(tmp_path: Path) -> Non
         assert packages(modules) & {"torch", "matplotlib", "sklearn"} == set()
     said = project.tunectl("tune", "--until", "4", "--device", "cuda:7").err
     assert "cuda:7 is not on this machine" in said
+
+
+def test_a_first_trial_needs_neither_alembic_nor_omegaconf(tmp_path: Path) -> None:
+    project = small_project(tmp_path)
+    project.write(params="objective: fit:run\nx: 1.0\n", optuna_params=OF_A_FUNCTION)
+    (project.path / "fit.py").write_text(FUNCTION, encoding="utf-8")
+
+    _, modules, _ = counted(project.path, "-q", "tune", "--n-trials", "1")
+
+    unwanted = {"alembic", "antlr4", "hydra", "mako", "omegaconf", "pygments", "torch"}
+    assert packages(modules) & unwanted == set()
+    assert not {"tunectl.running.executors.processes", "tunectl.demo.dataset"} & modules
+    # Garbage is looked for as usual by then, though what is counted here began without `main`.
+    assert project.ok("-q", "tune", "--n-trials", "1").code == 0
+    assert (project.path / "thresholds").read_text().split() == [str(gc.get_threshold()[0])] * 2

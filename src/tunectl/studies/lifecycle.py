@@ -32,6 +32,7 @@ from tunectl.studies.ranking import (
     directions_of,
 )
 from tunectl.studies.records import ABOUT_ATTR
+from tunectl.studies.tables import describe_study
 
 SETTINGS_ATTR = "tunectl:settings"
 FOREIGN_CODE_ATTR = "tunectl:foreign_code"
@@ -64,7 +65,12 @@ def create_study(storage: RDBStorage, settings: Settings) -> optuna.Study:
         )
     except DuplicatedStudyError as error:
         raise StudyExistsError(f"study {wanted.name!r} exists already") from error
-    _complete(study, settings)
+    described = {
+        ABOUT_ATTR: _about(),
+        SETTINGS_ATTR: _document(settings),
+        FINGERPRINT_ATTR: _fingerprint(settings),
+    }
+    describe_study(storage, study._study_id, described, wanted.metric)
     return study
 
 
@@ -129,18 +135,14 @@ def delete_study(storage: RDBStorage, name: str) -> None:
 
 def store_settings(study: optuna.Study, settings: Settings) -> None:
     """Store with a study what the user wrote for it, so that it can be resumed without any file."""
-    document = settings.model_dump(mode="json")
-    # Where the database and MLflow are is not the study's, and may hold a password.
-    document["surroundings"]["storage"]["url"] = None
-    document["surroundings"]["mlflow"]["tracking_uri"] = None
+    document = _document(settings)
     before = study.user_attrs.get(SETTINGS_ATTR)
     if before not in (None, document) and FIRST_SETTINGS_ATTR not in study.user_attrs:
         study.set_user_attr(FIRST_SETTINGS_ATTR, before)
     study.set_user_attr(SETTINGS_ATTR, document)
     if study.user_attrs.get(FOREIGN_CODE_ATTR):
         study.set_user_attr(FOREIGN_CODE_ATTR, False)
-    space = SearchSpace(settings.search.params_to_tune)
-    study.set_user_attr(FINGERPRINT_ATTR, space.fingerprint())
+    study.set_user_attr(FINGERPRINT_ATTR, _fingerprint(settings))
 
 
 def stored_settings(study: optuna.Study) -> Settings | None:
@@ -218,13 +220,28 @@ def check_fit(study: optuna.Study, today: Settings) -> tuple[Difference, ...]:
 
 
 def _complete(study: optuna.Study, settings: Settings) -> None:
-    """Store with a new study what makes it one of ours; the configuration comes last."""
+    """Store with a study what makes it one of ours, as far as it got; the configuration last."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         study.set_metric_names(list(settings.search.study.metric))
-    about = {"schema_version": 1, "created_at": _now(), "tunectl_version": __version__}
-    study.set_user_attr(ABOUT_ATTR, about)
+    study.set_user_attr(ABOUT_ATTR, _about())
     store_settings(study, settings)
+
+
+def _about() -> dict[str, Any]:
+    return {"schema_version": 1, "created_at": _now(), "tunectl_version": __version__}
+
+
+def _document(settings: Settings) -> dict[str, Any]:
+    document = settings.model_dump(mode="json")
+    # Where the database and MLflow are is not the study's, and may hold a password.
+    document["surroundings"]["storage"]["url"] = None
+    document["surroundings"]["mlflow"]["tracking_uri"] = None
+    return document
+
+
+def _fingerprint(settings: Settings) -> str:
+    return SearchSpace(settings.search.params_to_tune).fingerprint()
 
 
 def _is_begun_only(study: optuna.Study, settings: Settings) -> bool:

@@ -1,4 +1,4 @@
-"""Optuna's tables as it makes them itself, without Alembic where there is nothing to upgrade.
+"""What Optuna writes when it begins: its tables, without Alembic, and a study, all at once.
 
 Alembic brings the tables of an older Optuna to those of this one. To import it and have it read its
 scripts takes as long as all that is done with a new database, and a database that has been looked
@@ -7,7 +7,8 @@ at (`sqlite_file.refuse_unusable`) has nothing for it to do.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 from optuna import __version__ as optuna_version
 from optuna.storages._rdb import models
 from optuna.storages._rdb import storage as rdb
+from optuna.study.study import _SYSTEM_ATTR_METRIC_NAMES as _METRIC_NAMES
 
 from tunectl.studies.quick_storage import QuickStorage
 from tunectl.studies.schema import newest_version
@@ -45,9 +47,39 @@ def fill(engine: sa.Engine) -> None:
         connection.execute(sa.insert(models.VersionInfoModel), written)
 
 
+def describe_study(
+    storage: RDBStorage,
+    study_id: int,
+    attributes: Mapping[str, Any],
+    metric_names: Sequence[str],
+) -> None:
+    """Give a study that has no attributes all that it is to have, in one transaction.
+
+    Args:
+        storage: The database.
+        study_id: The study.
+        attributes: Its user attributes.
+        metric_names: Names of its metrics, as `Study.set_metric_names` stores them.
+
+    Raises:
+        SQLAlchemyError: it cannot be written.
+    """
+    names = {_METRIC_NAMES: list(metric_names)}
+    with storage.engine.begin() as connection:
+        for model, values in (
+            (models.StudySystemAttributeModel, names),
+            (models.StudyUserAttributeModel, attributes),
+        ):
+            rows = [
+                {"study_id": study_id, "key": key, "value_json": json.dumps(value)}
+                for key, value in values.items()
+            ]
+            connection.execute(sa.insert(model), rows)
+
+
 def has_all(tables: Collection[str]) -> bool:
     """Whether there is no table that Optuna would make when it opens a database."""
-    return models.BaseModel.metadata.tables.keys() <= set(tables)
+    return set(models.BaseModel.metadata.tables) <= set(tables)
 
 
 def open_as_it_is(url: str, options: Mapping[str, Any]) -> QuickStorage:
