@@ -15,6 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from optuna import __version__ as optuna_version
+from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb import storage as rdb
 from optuna.study.study import _SYSTEM_ATTR_METRIC_NAMES as _METRIC_NAMES
