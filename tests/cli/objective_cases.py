@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from cli_project import CONFIG, Project, small_project
+from cli_project import CONFIG, Project
+from warm_project import WarmProject, small_project
 
 FUNCTION = '''\
 import time
@@ -106,7 +107,7 @@ def _signal_regressor(path: Path) -> Project:
 
 
 def _function(path: Path) -> Project:
-    project = Project(path)
+    project = WarmProject(path)
     (path / "fit.py").write_text(FUNCTION, encoding="utf-8")
     project.write(
         config=CONFIG,
@@ -117,7 +118,7 @@ def _function(path: Path) -> Project:
 
 
 def _command(path: Path) -> Project:
-    project = Project(path)
+    project = WarmProject(path)
     (path / "fit.sh").write_text(COMMAND, encoding="utf-8")
     (path / "fit.sh").chmod(0o755)
     arguments = '"{training.rate}", "{training.epochs}", "{training.pause_s}"'
@@ -133,7 +134,7 @@ training: {{epochs: 5, rate: 0.1, pause_s: 0.0}}
 
 
 def _mlp(path: Path) -> Project:
-    project = Project(path)
+    project = WarmProject(path)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 5)).astype(np.float32)
     np.save(path / "x.npy", x)
@@ -149,7 +150,7 @@ def _mlp(path: Path) -> Project:
 
 
 def _images(path: Path) -> Project:
-    project = Project(path)
+    project = WarmProject(path)
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 2
     x = rng.integers(0, 60, (60, 8, 8)) + 120 * labels[:, None, None] * np.eye(8, dtype=int)

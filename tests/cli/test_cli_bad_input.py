@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from cli_project import PARAMS, SEARCH, Project, copy_of, mixed_project, small_project
+from cli_project import PARAMS, SEARCH, Project
+from warm_project import copy_of, mixed_project, small_project
 
 N_TRAINED = 28
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from cli_project import CONFIG, Project, wait_for_file
+from warm_project import WarmProject
 
 PATIENCE_S = 60.0
 
@@ -84,7 +85,7 @@ params_to_tune: {rate: {type: float, low: 0.0, high: 1.0}}
 
 def shell_project(path: Path, script: str, params: str, search: str) -> Project:
     """Return a project with a script `train.sh`, and nothing run yet."""
-    project = Project(path)
+    project = WarmProject(path)
     project.write(config=CONFIG, params=params, optuna_params=search)
     (path / "train.sh").write_text(script)
     (path / "train.sh").chmod(0o755)
@@ -172,7 +173,7 @@ def test_such_a_study_can_be_looked_at_repeated_and_taken_elsewhere(
     assert "came out the same to the bit" in tuned.ok("trial", "replay", str(number)).out
     assert tuned.ok("best", "--json").document()["metrics"]["accuracy"] == 0.5
     tuned.ok("study", "export", "shell", tmp_path / "shell.jsonl")
-    other = Project(tmp_path / "other")
+    other = WarmProject(tmp_path / "other")
     other.ok("study", "import", tmp_path / "shell.jsonl")
     assert len(other.trials("shell")) == 3
     refused = other.tunectl("study", "resume", "shell", "--n-trials", "1")

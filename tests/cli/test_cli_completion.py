@@ -14,16 +14,9 @@ from pathlib import Path
 
 import optuna
 import pytest
-from cli_project import (
-    PATIENCE_S,
-    TUNECTL,
-    Project,
-    copy_of,
-    environment_with,
-    mixed_project,
-    small_project,
-)
+from cli_project import PATIENCE_S, TUNECTL, Project, environment_with
 from optuna.trial import TrialState
+from warm_project import copy_of, mixed_project, small_project
 
 HEAVY = ("optuna", "torch", "sqlalchemy", "numpy", "scipy", "sklearn", "matplotlib", "alembic")
 

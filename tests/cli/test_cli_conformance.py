@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_project import PATIENCE_S, Project, copy_of, wait_for_file
+from cli_project import PATIENCE_S, Project, wait_for_file
 from objective_cases import CASES, Case
 from optuna.trial import FrozenTrial, TrialState
+from warm_project import copy_of
 
 from tunectl.objectives.registry import OBJECTIVES
 

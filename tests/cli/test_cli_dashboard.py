@@ -19,8 +19,9 @@ from typing import Any
 
 import optuna
 import pytest
-from cli_project import SEARCH, Project, mixed_project, small_project, wait_until
+from cli_project import SEARCH, Project, wait_until
 from playwright.sync_api import Browser
+from warm_project import WarmProject, mixed_project, small_project
 
 from browser import watched
 
@@ -173,7 +174,7 @@ def test_without_a_database_there_is_no_page_and_none_is_made(tmp_path: Path) ->
 
 
 def test_an_old_database_is_refused_and_left_as_it_is(old_database: Path) -> None:
-    project = Project(old_database.parents[1])
+    project = WarmProject(old_database.parents[1])
     before = old_database.read_bytes()
     result = project.tunectl("dashboard", "--study", "old")
     assert (result.code, "doctor --fix" in result.said) == (7, True)
@@ -195,7 +196,7 @@ def test_without_optuna_dashboard_it_says_how_to_get_it(tmp_path: Path) -> None:
 
 
 def test_a_trial_without_a_directory_is_shown_without_files(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = WarmProject(tmp_path)
     (tmp_path / "optuna").mkdir()
     study = optuna.create_study(storage=project.url, study_name="bare")
     study.add_trial(optuna.trial.create_trial(value=1.0))

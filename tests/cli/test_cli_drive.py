@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from cli_project import CONFIG, TUNECTL, Project, environment_with
 from optuna.trial import TrialState
+from warm_project import WarmProject
 
 SEARCH = """\
 study:
@@ -44,7 +45,7 @@ echo "the last answer was $answer"
 
 def driven_project(path: Path, **files: str) -> Project:
     """Return a project with an empty study that is driven from outside."""
-    project = Project(path)
+    project = WarmProject(path)
     params = "objective: script\nmodel: {rate: 1}\n"
     project.write(**{"config": CONFIG, "params": params, "optuna_params": SEARCH, **files})
     project.ok("study", "create")

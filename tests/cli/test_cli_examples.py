@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cli_project import Project
+from warm_project import WarmProject
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -26,7 +26,7 @@ SHORTER: dict[str, tuple[str, ...]] = {
 def test_an_example_runs_as_it_is(name: str, tmp_path: Path) -> None:
     folder = tmp_path / name
     shutil.copytree(EXAMPLES / name, folder)
-    project = Project(folder)
+    project = WarmProject(folder)
     project.ok("check")
     project.ok("tune", "--n-trials", "2", "mlflow.enabled=false", *SHORTER.get(name, ()))
 

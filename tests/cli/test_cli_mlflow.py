@@ -21,14 +21,12 @@ from cli_project import (
     SEARCH,
     TUNECTL,
     Project,
-    copy_of,
     environment_with,
-    mixed_project,
-    small_project,
     wait_for_file,
     wait_until,
 )
 from mlflow_server import MlflowServer, Run
+from warm_project import copy_of, mixed_project, small_project
 
 EXPERIMENT = "shared"
 N_TRIALS = 4

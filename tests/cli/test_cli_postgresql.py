@@ -11,19 +11,12 @@ from typing import Any
 
 import optuna
 import pytest
-from cli_project import (
-    PATIENCE_S,
-    TUNECTL,
-    Project,
-    Result,
-    environment_with,
-    small_project,
-    wait_for_file,
-)
+from cli_project import PATIENCE_S, TUNECTL, Project, Result, environment_with, wait_for_file
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
+from warm_project import small_project
 
 from postgresql_server import PASSWORD, Server
 

@@ -11,14 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from cli_project import (
-    TUNECTL,
-    Project,
-    environment_with,
-    small_project,
-    wait_for_file,
-    wait_until,
-)
+from cli_project import TUNECTL, environment_with, wait_for_file, wait_until
+from warm_project import WarmProject, small_project
 
 EPOCHS = 40
 LONG = f"""\
@@ -166,7 +160,7 @@ except (KeyboardInterrupt, Terminated) as end:
 def test_a_command_that_only_reads_ends_quietly_when_told_to(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    project = Project(tmp_path)
+    project = WarmProject(tmp_path)
     os.mkfifo(tmp_path / "config.yaml")  # reading it waits for somebody to write
 
     # Opening it waits for the reader, so the command is under way.

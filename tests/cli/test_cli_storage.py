@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
-from cli_project import TUNECTL, Project, copy_of, environment_with, mixed_project, small_project
+from cli_project import TUNECTL, Project, environment_with
+from warm_project import copy_of, mixed_project, small_project
 
 ReadOnly = Callable[[Path], AbstractContextManager[None]]
 SmallDisk = Callable[[Path, int], AbstractContextManager[None]]

@@ -6,14 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_project import (
-    MIXED_SEARCH,
-    SEARCH,
-    Project,
-    copy_of,
-    mixed_project,
-    small_project,
-)
+from cli_project import MIXED_SEARCH, SEARCH, Project
+from warm_project import WarmProject, copy_of, mixed_project, small_project
 
 DIVERGING = """\
 study: {name: hopeless, n_trials: 2}
@@ -197,7 +191,7 @@ def test_links_and_summaries_are_those_of_the_study_last_tuned_also_on_a_termina
 
 @pytest.mark.slow
 def test_a_new_project_runs_on_the_demonstration_data_as_it_is(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = WarmProject(tmp_path)
     project.ok("init")
 
     project.ok("tune", "--n-trials", "1", "training.epochs=1", "model.hidden=8")

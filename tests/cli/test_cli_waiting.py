@@ -11,8 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from cli_project import Project, small_project, wait_for_file, wait_until
+from cli_project import Project, wait_for_file, wait_until
 from filelock import FileLock
+from warm_project import small_project
 
 from tunectl.studies.claimant import claimant
 

@@ -21,7 +21,8 @@ from typing import IO
 
 import optuna
 import pytest
-from cli_project import PATIENCE_S, TUNECTL, Project, environment_with, small_project
+from cli_project import PATIENCE_S, TUNECTL, Project, environment_with
+from warm_project import WarmProject, small_project
 
 WATCH = ("summary", "--watch", "--interval", "0.1", "--study", "seen")
 
@@ -113,7 +114,7 @@ def on_terminal(project: Project, *arguments: str) -> Iterator[Terminal]:
 def test_without_a_terminal_the_study_is_printed_once_more_when_it_has_changed(
     tmp_path: Path,
 ) -> None:
-    project = Project(tmp_path)
+    project = WarmProject(tmp_path)
     with project.started(*WATCH) as process:
         said = read_until(process, process.stderr, "waiting for it")
         assert "there is no study yet" in said or "no study 'seen'" in said
@@ -133,7 +134,7 @@ def test_without_a_terminal_the_study_is_printed_once_more_when_it_has_changed(
 
 @pytest.mark.long
 def test_a_database_that_is_locked_or_replaced_is_read_when_it_can_be(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = WarmProject(tmp_path)
     add(study_in(project), 3.0)
     add(study_in(project, "other.db"), 2.0, 1.0)
     database = project.path / "optuna" / "study.db"
@@ -154,7 +155,7 @@ def test_a_database_that_is_locked_or_replaced_is_read_when_it_can_be(tmp_path: 
 
 
 def test_a_closed_pipe_ends_the_watch_quietly_though_nothing_changes(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = WarmProject(tmp_path)
     add(study_in(project), 3.0)
     with project.started(*WATCH) as process:
         read_until(process, process.stdout, "1 complete")
@@ -165,7 +166,7 @@ def test_a_closed_pipe_ends_the_watch_quietly_though_nothing_changes(tmp_path: P
 
 
 def test_a_terminal_is_redrawn_in_place_and_given_back(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = WarmProject(tmp_path)
     study = study_in(project)
     add(study, 3.0, 2.0)
     with on_terminal(project, *WATCH, "--top", "1") as terminal:
@@ -191,7 +192,7 @@ def test_a_terminal_is_redrawn_in_place_and_given_back(tmp_path: Path) -> None:
 def test_what_cannot_be_watched_is_wrong_usage(
     tmp_path: Path, options: list[str], words: str
 ) -> None:
-    result = Project(tmp_path).tunectl("summary", *options)
+    result = WarmProject(tmp_path).tunectl("summary", *options)
     assert (result.code, result.out) == (2, "")
     assert words in result.said
 

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from forked_tunectl import Ended, ForkedTunectl, forked_tunectl
 from torture_project import (
     Unbroken,
     Write,
@@ -23,6 +22,8 @@ from torture_project import (
     traced_writes,
     unbroken_study,
 )
+
+from forked_tunectl import Ended, ForkedTunectl, forked_tunectl
 
 SWEEP = os.environ.get("TUNECTL_SWEEP", "")
 KILLED = -9

@@ -11,7 +11,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from forked_tunectl import ForkedTunectl, forked_tunectl
 from torture_project import (
     Unbroken,
     Write,
@@ -25,6 +24,8 @@ from torture_project import (
     unbroken_study,
     wait_for,
 )
+
+from forked_tunectl import ForkedTunectl, forked_tunectl
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import optuna
 import pytest
-from forked_tunectl import ForkedTunectl, forked_tunectl
 from torture_project import (
     TUNECTL,
     Unbroken,
@@ -27,6 +26,8 @@ from torture_project import (
     unbroken_study,
     wait_for,
 )
+
+from forked_tunectl import ForkedTunectl, forked_tunectl
 
 pytestmark = pytest.mark.slow
 

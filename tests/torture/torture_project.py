@@ -23,6 +23,7 @@ import pytest
 import torch
 import yaml
 from filelock import FileLock
+
 from forked_tunectl import forked_tunectl
 
 TUNECTL = Path(sys.executable).with_name("tunectl")

@@ -14,17 +14,19 @@ import json
 import os
 import re
 import resource
+import select
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
+PATIENCE_S = 300.0
 CHANGING = "write,pwrite64,fsync,fdatasync,ftruncate,rename,unlink,rmdir,mkdir,symlink"
 
 
@@ -61,6 +63,7 @@ class ForkedTunectl:
         inject: str | None = None,
         trace: Path | None = None,
         file_limit: int | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> Ended:
         """Run a command to its end.
 
@@ -70,6 +73,7 @@ class ForkedTunectl:
             inject: What strace is to break, in its own words.
             trace: A file for the calls that change something.
             file_limit: The largest size that a file may have, in bytes.
+            environment: All its environment variables; None for those of the tests.
         """
         request = {
             "folder": str(folder),
@@ -78,10 +82,12 @@ class ForkedTunectl:
             "inject": inject,
             "trace": None if trace is None else str(trace),
             "file_limit": file_limit,
+            "environment": None if environment is None else dict(environment),
         }
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(json.dumps(request), file=self._process.stdin, flush=True)
+        assert select.select([self._process.stdout], [], [], PATIENCE_S)[0], f"hangs: {arguments}"
         answer = json.loads(self._process.stdout.readline())
         if "refused" in answer:
             pytest.skip(f"strace cannot be used here: {answer['refused']}")
@@ -181,9 +187,18 @@ def _attach(process: int, inject: str | None, trace: str | None) -> subprocess.P
 
 
 def _be_the_command(
-    go: int, *, folder: str, said: str, arguments: Sequence[str], file_limit: int | None
+    go: int,
+    *,
+    folder: str,
+    said: str,
+    arguments: Sequence[str],
+    file_limit: int | None,
+    environment: Mapping[str, str] | None,
 ) -> NoReturn:
     os.chdir(folder)
+    if environment is not None:
+        os.environ.clear()
+        os.environ.update(environment)
     os.read(go, 1)
     os.close(go)
     _redirect(os.devnull, 0, os.O_RDONLY)
@@ -192,6 +207,7 @@ def _be_the_command(
     if file_limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
     sys.argv = ["tunectl", *arguments]
+    sys.path[0] = str(Path(sys.executable).parent)  # as if it had been started from there
     from tunectl.__main__ import main as command
 
     try:
