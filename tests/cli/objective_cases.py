@@ -85,10 +85,9 @@ class Case:
     inputs: str | None = None
 
 
-def _search(metric: str, parameters: str, direction: str = "minimize") -> str:
+def _search(metric: str, parameters: str, *, name: str = "s", n_trials: int = 2) -> str:
     return f"""\
-study:
-  {{name: s, metric: {metric}, direction: {direction}, n_trials: 2, pruner: {{name: NopPruner}}}}
+study: {{name: {name}, metric: {metric}, n_trials: {n_trials}, pruner: {{name: NopPruner}}}}
 params_to_tune:
 {parameters}
 """
@@ -106,13 +105,21 @@ def _signal_regressor(path: Path) -> Project:
     return project
 
 
-def _function(path: Path) -> Project:
+def function_project(path: Path, *, name: str = "s", n_trials: int = 2) -> Project:
+    """Return a project whose trials are a function of Python, which are over in no time.
+
+    Args:
+        path: The folder, which may be that of another project already.
+        name: The study's name.
+        n_trials: How many trials it has.
+    """
     project = WarmProject(path)
     (path / "fit.py").write_text(FUNCTION, encoding="utf-8")
+    space = "  training.rate: {low: 1.0e-3, high: 1.0e-1, log: true}"
     project.write(
         config=CONFIG,
         params="objective: fit:run\ntraining: {epochs: 5, rate: 0.1, pause_s: 0.0}\n",
-        optuna_params=_search("loss", "  training.rate: {low: 1.0e-3, high: 1.0e-1, log: true}"),
+        optuna_params=_search("loss", space, name=name, n_trials=n_trials),
     )
     return project
 
@@ -186,27 +193,27 @@ CASES: dict[str, Case] = {
     ),
     "command": Case(
         make=_command,
-        long=("training.epochs=120", "training.pause_s=0.02"),
+        long=("training.epochs=60", "training.pause_s=0.02"),
         hopeless=(_NEVER,),
         wrong=("objective.command=[./no-such-program]", "objective.command"),
     ),
     "image_classifier": Case(
         make=_images,
-        long=("training.epochs=200",),
+        long=("training.epochs=80",),
         hopeless=(_NEVER,),
         wrong=("augmentation.rotation=400", "augmentation.rotation"),
         inputs="x.npy",
     ),
     "mlp": Case(
         make=_mlp,
-        long=("training.epochs=600",),
+        long=("training.epochs=200",),
         hopeless=(_NEVER,),
         wrong=("model.activation=sine", "model.activation"),
         inputs="x.npy",
     ),
     "function": Case(
-        make=_function,
-        long=("training.epochs=120", "training.pause_s=0.02"),
+        make=function_project,
+        long=("training.epochs=60", "training.pause_s=0.02"),
         hopeless=(_NEVER,),
         wrong=("objective=fit:walk", "objective"),
     ),

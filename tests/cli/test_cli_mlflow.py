@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -99,29 +98,37 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory, server: MlflowServer) -> tuple[Project, Project]:
-    """Return two projects whose studies ran at the same time, one of them with three workers."""
-    folder = tmp_path_factory.mktemp("pair")
-    many = mirrored_project(folder / "many", server.uri, "many")
-    whole = mirrored_project(folder / "whole", server.uri, "without")
-    with many.started("tune", "--workers", "3") as first, whole.started("tune") as second:
-        for process, project in ((first, many), (second, whole)):
-            out, said = process.communicate(timeout=300)
-            assert process.returncode == 0, said
-            if "later: tunectl mlflow sync" in said:  # the machine is too busy to wait for it
-                project.ok("mlflow", "sync")
-            else:
-                assert "study's run" in out
-    return many, whole
+def whole(tmp_path_factory: pytest.TempPathFactory, server: MlflowServer) -> Project:
+    """Return a project whose study was mirrored while it ran."""
+    project = mirrored_project(tmp_path_factory.mktemp("whole"), server.uri, "without")
+    with project.started("tune") as process:
+        finish(process, project)
+    return project
+
+
+def finish(process: subprocess.Popen[str], project: Project) -> None:
+    """Wait for a `tune` to end; what it could not mirror in time is mirrored after it."""
+    out, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    if "later: tunectl mlflow sync" in said:  # the machine is too busy to wait for it
+        project.ok("mlflow", "sync")
+    else:
+        assert "study's run" in out
 
 
 @pytest.mark.long
 def test_every_trial_of_studies_that_ran_at_once_is_under_its_own_parent_and_only_once(
-    pair: tuple[Project, Project], server: MlflowServer
+    server: MlflowServer, tmp_path: Path
 ) -> None:
-    runs = server.runs(EXPERIMENT)
+    names = ("many", "few")
+    pair = [mirrored_project(tmp_path / name, server.uri, name) for name in names]
+    with pair[0].started("tune", "--workers", "3") as first, pair[1].started("tune") as second:
+        for process, project in zip((first, second), pair, strict=True):
+            finish(process, project)
 
-    for project, study in zip(pair, ("many", "without"), strict=True):
+    runs = [run for run in server.runs(EXPERIMENT) if run["tags"]["tunectl.study"] in names]
+
+    for project, study in zip(pair, names, strict=True):
         parent, children = of_study(runs, study)
         assert sorted(children) == list(range(N_TRIALS))
         for number, run in children.items():
@@ -143,10 +150,10 @@ def test_every_trial_of_studies_that_ran_at_once_is_under_its_own_parent_and_onl
 
 @pytest.mark.slow
 def test_the_parent_tells_settings_best_trial_data_and_summary(
-    pair: tuple[Project, Project], server: MlflowServer
+    whole: Project, server: MlflowServer
 ) -> None:
     parent, _ = of_study(server.runs(EXPERIMENT), "without")
-    best = pair[1].ok("best", "--json").document()
+    best = whole.ok("best", "--json").document()
 
     assert parent["info"]["run_name"] == "without"
     assert parent["tags"]["best_trial_number"] == str(best["number"])
@@ -163,10 +170,10 @@ def test_the_parent_tells_settings_best_trial_data_and_summary(
 
 
 @pytest.mark.slow
-def test_links_lead_to_the_runs(pair: tuple[Project, Project], server: MlflowServer) -> None:
-    best = pair[1].ok("best", "--json").document()
+def test_links_lead_to_the_runs(whole: Project, server: MlflowServer) -> None:
+    best = whole.ok("best", "--json").document()
 
-    links = pair[1].ok("mlflow", "link").out.split()
+    links = whole.ok("mlflow", "link").out.split()
 
     ids = [best["mlflow_parent_run_id"], best["mlflow_run_id"]]
     assert [link.rsplit("/", 1)[1] for link in links] == ids
@@ -175,10 +182,8 @@ def test_links_lead_to_the_runs(pair: tuple[Project, Project], server: MlflowSer
 
 @pytest.mark.slow
 def test_the_champion_gives_the_trials_predictions_where_there_is_no_tunectl(
-    pair: tuple[Project, Project], server: MlflowServer, tmp_path: Path
+    whole: Project, server: MlflowServer, tmp_path: Path
 ) -> None:
-    whole = pair[1]
-
     first = whole.ok("best", "--register", "--json").document()
     again = whole.ok("best", "--register", "--json").document()
 
@@ -201,9 +206,9 @@ def test_the_champion_gives_the_trials_predictions_where_there_is_no_tunectl(
 
 @pytest.mark.long
 def test_a_network_is_found_by_the_name_of_its_experiment_and_its_run(
-    pair: tuple[Project, Project], tmp_path: Path
+    whole: Project, tmp_path: Path
 ) -> None:
-    project = copy_of(pair[1], tmp_path / "copy")
+    project = copy_of(whole, tmp_path / "copy")
     best = project.ok("best", "--json").document()
     names = [f"{EXPERIMENT}/{best[key]}" for key in ("mlflow_parent_run_id", "mlflow_run_id")]
 
@@ -220,9 +225,9 @@ def test_a_network_is_found_by_the_name_of_its_experiment_and_its_run(
 
 @pytest.mark.slow
 def test_what_is_no_network_in_mlflow_is_refused_in_a_sentence(
-    pair: tuple[Project, Project], tmp_path: Path
+    whole: Project, tmp_path: Path
 ) -> None:
-    project = copy_of(pair[1], tmp_path / "copy")
+    project = copy_of(whole, tmp_path / "copy")
     run_id = project.ok("best", "--json").document()["mlflow_parent_run_id"]
     np.save(project.path / "narrow.npy", np.zeros((3, 1, 32), dtype=np.float32))
 
@@ -298,7 +303,7 @@ def test_a_tune_that_is_to_register_does_so_at_its_end(
 
 @pytest.mark.long
 def test_a_study_whose_server_was_killed_is_mirrored_later_as_if_it_had_not_been(
-    pair: tuple[Project, Project], server: MlflowServer, tmp_path: Path
+    whole: Project, server: MlflowServer, tmp_path: Path
 ) -> None:
     project = mirrored_project(tmp_path, server.uri, "with")
     with project.started("tune") as process:
@@ -390,11 +395,10 @@ def test_doctor_says_which_trials_mlflow_lacks(local: Project, tmp_path: Path) -
 
 @pytest.mark.slow
 def test_the_first_champion_of_a_local_store_is_registered_and_can_be_loaded(
-    local: Project, tmp_path: Path
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:
-    project = copy_of(local, tmp_path / "copy")
-    shutil.rmtree(project.path / "optuna" / "mlflow-artifacts")
-    (project.path / "optuna" / "mlflow.db").unlink()  # a store has absolute paths in it
+    project = copy_of(mixed_project(tmp_path_factory), tmp_path / "copy")
+    project.write(config=config_for(None), params=PARAMS)
 
     made = project.ok("best", "--register", "--json").document()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from cli_project import TUNECTL, environment_with, wait_for_file, wait_until
+from objective_cases import function_project
 from warm_project import WarmProject, small_project
 
 EPOCHS = 40
@@ -90,7 +91,14 @@ def test_a_study_that_is_stopped_again_and_again_goes_on_with_the_same_trial(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("numbers", "code"), [("HUP", 143), ("TERM TERM", 143), ("INT INT", 130)])
+@pytest.mark.parametrize(
+    ("numbers", "code"),
+    [
+        ("HUP", 143),
+        ("INT INT", 130),
+        pytest.param("TERM TERM", 143, marks=pytest.mark.long),
+    ],
+)
 def test_a_running_trial_obeys_at_once(tmp_path: Path, numbers: str, code: int) -> None:
     project = small_project(tmp_path, params=PARAMS, optuna_params=LONG)
     with project.started("-v", "tune", "training.epochs=1000000") as process:
@@ -108,20 +116,20 @@ def test_a_running_trial_obeys_at_once(tmp_path: Path, numbers: str, code: int) 
 
 @pytest.mark.slow
 def test_nothing_can_be_deleted_under_a_running_study(tmp_path: Path) -> None:
-    project = small_project(tmp_path, params=PARAMS, optuna_params=LONG)
-    with project.started("tune", "training.epochs=1000000") as process:
+    project = function_project(tmp_path)
+    with project.started("tune", "training.pause_s=0.1", "training.epochs=1000000") as process:
         info = wait_for_file(project, "outputs/*/*/trial_info.yaml")
         results = [
-            project.tunectl("study", "delete", "long", "--yes", "--artifacts"),
+            project.tunectl("study", "delete", "s", "--yes", "--artifacts"),
             project.tunectl("tune", "--fresh"),
         ]
         end(process, signal.SIGINT)
 
     for result in results:
         assert result.code == 7
-        assert "study 'long' is running in" in result.err
+        assert "study 's' is running in" in result.err
     assert info.is_file()
-    assert len(project.trials("long")) == 1
+    assert len(project.trials("s")) == 1
 
 
 def test_a_signal_in_a_place_that_cannot_raise_is_not_lost(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_project import MIXED_SEARCH, SEARCH, Project
+from cli_project import MIXED_SEARCH, Project
+from objective_cases import function_project
 from warm_project import WarmProject, copy_of, mixed_project, small_project
 
 DIVERGING = """\
@@ -168,7 +169,7 @@ def test_links_and_summaries_are_those_of_the_study_last_tuned_also_on_a_termina
     mixed: Project, tmp_path: Path
 ) -> None:
     project = copy_of(mixed, tmp_path)
-    project.write(optuna_params=SEARCH)
+    function_project(project.path, name="small")
     own = project.json("optuna/studies/mixed/study_summary.json")
 
     code, seen = project.in_terminal("tune", "--until", "1")
@@ -206,24 +207,25 @@ def test_a_new_project_runs_on_the_demonstration_data_as_it_is(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_two_processes_on_one_study_run_exactly_the_budget(tmp_path: Path) -> None:
-    project = small_project(tmp_path)
+    project = function_project(tmp_path, n_trials=4)
+    slowly = ("tune", "training.pause_s=0.05")
 
-    with project.started("tune") as one, project.started("tune") as other:
+    with project.started(*slowly) as one, project.started(*slowly) as other:
         codes = [process.wait(120) for process in (one, other)]
 
     assert codes == [0, 0]
-    trials = project.trials("small")
+    trials = project.trials("s")
     assert [trial.number for trial in trials] == [0, 1, 2, 3]
     assert {trial.state.name for trial in trials} == {"COMPLETE"}
     assert len({trial.user_attrs["output_dir"] for trial in trials}) == 4
 
 
 def test_a_reader_of_the_progress_that_goes_away_spoils_nothing(tmp_path: Path) -> None:
-    project = small_project(tmp_path)
+    project = function_project(tmp_path)
 
     with project.started("tune", "--n-trials", "1") as process:
         assert process.stderr is not None
         process.stderr.close()
         assert process.wait(120) == 0
 
-    assert [trial.state.name for trial in project.trials("small")] == ["COMPLETE"]
+    assert [trial.state.name for trial in project.trials("s")] == ["COMPLETE"]

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from cli_project import Project, wait_for_file, wait_until
 from filelock import FileLock
+from objective_cases import function_project
 from warm_project import small_project
 
 from tunectl.studies.claimant import claimant
@@ -32,7 +33,7 @@ LOCK_FILE = "optuna/study.db.claims.lock"
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    return small_project(tmp_path, params=PARAMS, optuna_params=ONE)
+    return function_project(tmp_path, name="one", n_trials=1)
 
 
 def leave_to_a_container(project: Project) -> None:
@@ -92,7 +93,7 @@ def test_a_trial_that_runs_is_not_released(project: Project) -> None:
 
 @pytest.mark.slow
 def test_a_call_that_waits_for_the_claim_lock_can_be_stopped(project: Project) -> None:
-    with project.started("tune", "--n-trials", "2", "training.epochs=20") as process:
+    with project.started("tune", "--n-trials", "2", "training.pause_s=0.2") as process:
         wait_for_file(project, "outputs/*/*/trial_info.yaml")
         with FileLock(project.path / LOCK_FILE):
             wait_until(process, "[1/2]")
@@ -104,7 +105,8 @@ def test_a_call_that_waits_for_the_claim_lock_can_be_stopped(project: Project) -
 
 
 @pytest.mark.slow
-def test_a_call_that_tries_out_numbers_of_workers_can_be_stopped(project: Project) -> None:
+def test_a_call_that_tries_out_numbers_of_workers_can_be_stopped(tmp_path: Path) -> None:
+    project = small_project(tmp_path, params=PARAMS, optuna_params=ONE)
     with project.started("tune", "--workers", "auto", "training.epochs=100000") as process:
         while not psutil.Process(process.pid).children():
             assert process.poll() is None

@@ -22,7 +22,8 @@ from typing import IO
 import optuna
 import pytest
 from cli_project import PATIENCE_S, TUNECTL, Project, environment_with
-from warm_project import WarmProject, small_project
+from objective_cases import function_project
+from warm_project import WarmProject
 
 WATCH = ("summary", "--watch", "--interval", "0.1", "--study", "seen")
 
@@ -201,16 +202,17 @@ def test_what_cannot_be_watched_is_wrong_usage(
 def test_tune_shows_how_far_each_trial_is_and_leaves_the_terminal_as_it_was(
     tmp_path: Path,
 ) -> None:
-    project = small_project(tmp_path)
-    with on_terminal(project, "tune", "training.epochs=1000000") as terminal:
-        terminal.wait_for("4 trials to run", "val_mse", "/1000000", "study", "0/4", "at most")
+    project = function_project(tmp_path, n_trials=4)
+    slowly = ("training.epochs=1000000", "training.pause_s=0.01")
+    with on_terminal(project, "tune", *slowly) as terminal:
+        terminal.wait_for("4 trials to run", "loss", "/1000000", "study", "0/4", "at most")
         code = terminal.end(signal.SIGINT)
 
     assert code == 130
     assert "stopped; everything is saved" in terminal.seen
     assert "Traceback" not in terminal.seen
     assert terminal.seen.count("\x1b[?25l") == terminal.seen.count("\x1b[?25h")
-    (trial,) = project.trials("small")
+    (trial,) = project.trials("s")
     assert trial.state.name == "RUNNING"
 
     summary = project.ok("summary").out

@@ -21,7 +21,7 @@ from tunectl.running.worker import Workplace
 from tunectl.studies.budget import Budget
 from tunectl.studies.queue import enqueue_points
 
-POINTS = 100
+POINTS = 40
 PROCESSES = 4
 
 

@@ -72,7 +72,7 @@ def test_a_study_killed_at_any_write_becomes_the_study_it_would_have_been(
     tunectl: ForkedTunectl, writes: Sequence[Write], unbroken: Unbroken, tmp_path: Path
 ) -> None:
     wrong = []
-    for write in chosen(writes, 6):
+    for write in chosen(writes, 3):
         folder = copy_of(unbroken.untouched, tmp_path / "project")
         point = write.broken("signal=SIGKILL")
 
@@ -95,7 +95,7 @@ def test_a_disk_that_fails_at_any_write_ends_the_run_with_its_reason_and_costs_n
     error: str,
 ) -> None:
     wrong = []
-    for write in chosen(writes, 4):
+    for write in chosen(writes, 2):
         folder = copy_of(unbroken.untouched, tmp_path / "project")
         point = write.broken(f"error={error}")
 

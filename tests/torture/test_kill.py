@@ -22,9 +22,9 @@ import torch
 KILLS = int(os.environ.get("TUNECTL_KILLS", "0"))
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT] if KILLS else [signal.SIGKILL]
 CODES = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
-TRIALS = 12
+TRIALS = 12 if KILLS else 8
 # Long enough that the study is not over before it has been struck so often.
-EPOCHS = (1000, 3000) if KILLS else (40, 120)
+EPOCHS = (1000, 3000) if KILLS else (20, 60)
 CONFIG = "mlflow: {enabled: false}\n"
 PARAMS = """\
 dataset: {source: npy, x_path: x.npy, t_path: t.npy, drop_channels: [], target_names: [a, b]}
@@ -112,7 +112,7 @@ def test_a_study_that_is_killed_again_and_again_is_the_study_it_would_have_been(
     folder = make_project(tmp_path / "project")
     chance = random.Random(number)
     kills = 0
-    while kills < (KILLS or 5):
+    while kills < (KILLS or 3):
         process = start(folder)
         time.sleep(chance.uniform(1.0, 4.0))
         if process.poll() is not None:

@@ -22,10 +22,11 @@ from typing import Any, TypeVar
 import optuna
 import psutil
 import pytest
-from test_kill import EPOCHS, KILLS, facts, make_project
+from test_kill import KILLS, facts, make_project
 
 TUNECTL = str(Path(sys.executable).with_name("tunectl"))
 STRIKES = KILLS or 3
+EPOCHS = (1000, 3000) if KILLS else (40, 120)
 TIMES = 10 if KILLS else 1
 T = TypeVar("T")
 SEARCH = f"""\

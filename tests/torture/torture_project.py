@@ -101,9 +101,12 @@ def traced_writes(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Write]:
     """Return all that the short study writes, in its order; skip the test without strace."""
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
-    base = tmp_path_factory.mktemp("traced")
-    folder = make_project(base / "project", SHORT)
-    assert forked_tunectl()(folder, "tune", trace=base / "trace").code == 0
+    base = shared_folder(tmp_path_factory)
+    with FileLock(base / "trace.lock"):
+        if not (base / "trace.done").exists():
+            folder = make_project(base / "traced", SHORT)
+            assert forked_tunectl()(folder, "tune", trace=base / "trace").code == 0
+            (base / "trace.done").touch()
     writes = read_writes(base / "trace")
     assert len(writes) > 100
     return writes

@@ -11,8 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from forked_tunectl import Ended, forked_tunectl
 from tunectl.config.json_schema import render_schemas, schema_name
 from tunectl.config.load import Loaded, load
 from tunectl.config.templates import render
@@ -31,7 +30,6 @@ from tunectl.errors import ConfigError
 CASES = int(os.environ.get("TUNECTL_FUZZ_CASES", "300"))
 COMMAND_CASES = 40
 CHUNKS = 10
-TUNECTL = Path(sys.executable).with_name("tunectl")
 
 Texts = dict[str, str]
 Files = dict[str, bytes]
@@ -291,21 +289,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(path / "x.npy", generator.normal(size=(40, 2, 32)).astype(np.float32))
     np.save(path / "t.npy", generator.normal(size=(40, 2)).astype(np.float32))
     write(path, {name: text.encode() for name, text in SMALL.items()})
-    assert run(path, "study", "create").returncode == 0
+    assert run(path, "study", "create").code == 0
     return path
 
 
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+def run(folder: Path, *arguments: str) -> Ended:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("TUNECTL_", "OPTUNA_"))}
-    return subprocess.run(
-        [TUNECTL, *arguments],
-        cwd=folder,
-        env={**environment, "OMP_NUM_THREADS": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
+    return forked_tunectl()(folder, *arguments, environment=environment)
 
 
 def digest(folder: Path) -> dict[str, str]:
@@ -342,9 +332,7 @@ def test_commands_refuse_damaged_files_and_leave_the_database_alone(
         done += 1
         for command in (("check",), ("study", "create")):
             result = run(project, *command)
-            said = result.stderr.decode()
-            assert result.returncode == 2, f"case {number - 4}: {command}: {said}"
-            assert result.stdout == b""
-            assert "error: " in said, f"case {number - 4}"
-            assert "Traceback" not in said, f"case {number - 4}"
+            assert result.code == 2, f"case {number - 4}: {command}: {result.err}"
+            assert result.out == ""
+            assert "error: " in result.err, f"case {number - 4}"
         assert digest(project) == before, f"case {number - 4}"

@@ -97,29 +97,24 @@ pytestmark = [
 Make = Callable[[], Executor]
 
 
-def test_budgets_are_exact(tmp_path: Path, make: Make) -> None:
+def test_budgets_are_exact_and_observers_are_told_of_each_trial_in_order(
+    tmp_path: Path, make: Make
+) -> None:
     shop = Shop(tmp_path, make())
 
     ended = shop.go(n_trials=3).ended
-    shop.go(until=5)
-    nothing = shop.go(until=5)
 
     assert [one.number for one in sorted(ended, key=lambda one: one.number)] == [0, 1, 2]
-    assert shop.states() == ["COMPLETE"] * 5
-    assert nothing.ended == ()
-
-
-def test_observers_are_told_of_each_trial_in_order(tmp_path: Path, make: Make) -> None:
-    shop = Shop(tmp_path, make())
-
-    shop.go(n_trials=3)
-
     (started,) = [one for one in shop.events if isinstance(one, StudyStarted)]
     assert (started.planned, started.workers) == (3, shop.executor.n_workers)
     for number in range(3):
         told = [one for one in shop.events if getattr(one, "number", None) == number]
         kinds = [type(one) for one in told if not isinstance(one, TrialClaimed)]
         assert kinds == [TrialStarted, *[EpochEnded] * EPOCHS, TrialEnded]
+
+    shop.go(until=4)
+    assert shop.states() == ["COMPLETE"] * 4
+    assert shop.go(until=4).ended == ()
 
 
 def test_told_to_stop_it_leaves_trials_that_can_be_taken_up(tmp_path: Path, make: Make) -> None:
