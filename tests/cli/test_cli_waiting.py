@@ -118,7 +118,8 @@ def test_a_call_that_tries_out_numbers_of_workers_can_be_stopped(tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_a_second_signal_ends_a_call_that_waits_for_the_database_at_once(project: Project) -> None:
+def test_a_second_signal_ends_a_call_that_waits_for_the_database_at_once(tmp_path: Path) -> None:
+    project = small_project(tmp_path, params=PARAMS, optuna_params=ONE)
     project.ok("study", "create")
     with closing(sqlite3.connect(project.path / "optuna" / "study.db")) as other:
         with project.started("tune", "training.epochs=1000000") as process:

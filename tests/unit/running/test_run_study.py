@@ -343,8 +343,9 @@ def _go_until(project: Path, count: int) -> None:
 
 
 def test_processes_that_share_a_study_run_exactly_what_is_wanted(tmp_path: Path) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    processes = [spawn.Process(target=_go_until, args=(tmp_path, 8)) for _ in range(3)]
+    starter = multiprocessing.get_context("forkserver")
+    starter.set_forkserver_preload(["tunectl.running.coordinator", "tunectl.running.opening"])
+    processes = [starter.Process(target=_go_until, args=(tmp_path, 8)) for _ in range(3)]
     for process in processes:
         process.start()
     for process in processes:

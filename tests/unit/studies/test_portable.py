@@ -201,7 +201,7 @@ def through_a_file(
     return load_study(target, made)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(wanted=studies())
 def test_nothing_of_a_study_is_lost(
     databases: tuple[RDBStorage, RDBStorage, Path], wanted: PortableStudy
@@ -216,7 +216,7 @@ def test_nothing_of_a_study_is_lost(
     assert (folder / "again.jsonl").read_bytes() == (folder / "study.jsonl").read_bytes()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(wanted=studies())
 def test_a_database_of_another_layout_gets_the_same_study(
     databases: tuple[RDBStorage, RDBStorage, Path], wanted: PortableStudy
