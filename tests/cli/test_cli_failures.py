@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
-from cli_project import CONFIG, PATIENCE_S, Project, environment_with
-from warm_project import small_project
+from cli_project import CONFIG, PATIENCE_S, Project, environment_with, small_project
 
 DIVERGING = """\
 study: {name: s, n_trials: 2, sampler: {name: GridSampler}, pruner: {name: NopPruner}}
