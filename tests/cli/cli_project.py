@@ -15,7 +15,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -236,6 +236,35 @@ def mixed_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
             (base / "mixed.err").write_text(result.err, encoding="utf-8")
             (base / "mixed.done").touch()
     return Project(path)
+
+
+def made_once(
+    tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]
+) -> Path:
+    """Return a folder that is made once and shared, also between the processes of pytest-xdist.
+
+    Args:
+        tmp_path_factory: Where it goes.
+        name: Its name, which nothing else made like this may have.
+        make: Makes it, given its path.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    with FileLock(base / f"{name}.lock"):
+        if not (base / f"{name}.done").exists():
+            make(base / name)
+            (base / f"{name}.done").touch()
+    return base / name
+
+
+def bundle_of(mixed: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the bundle of the `mixed_project`'s best trial, likewise only to be read."""
+
+    def export(folder: Path) -> None:
+        assert mixed.ok("best", "--export", "--to", folder).out == f"{folder}\n"
+
+    return made_once(tmp_path_factory, "bundle-of-mixed", export)
 
 
 def copy_of(project: Project, path: Path) -> Project:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -13,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from cli_project import CONFIG, N_SAMPLES, N_TEST, SEARCH, TARGETS, Project, copy_of, mixed_project
+from cli_project import CONFIG, N_SAMPLES, N_TEST, SEARCH, TARGETS, Project, Result, bundle_of
+from warm_project import WarmProject, copy_of, mixed_project
 
 from tunectl.config.signal_run import DataSplit
 from tunectl.training.data import split_indices
@@ -35,13 +37,22 @@ FILES = {
     "scaling.json",
     "trial_info.yaml",
 }
-# Runs a bundle's predict.py where this program and what it builds on cannot be imported.
+# Runs a bundle's predict.py where this program and what it builds on cannot be imported, once for
+# each list of arguments, since PyTorch takes seconds to start; tells what came of each.
 ALONE = """\
-import runpy, sys
+import contextlib, io, json, runpy, sys
 for name in ("tunectl", "optuna", "pydantic", "yaml", "omegaconf", "sklearn"):
     sys.modules[name] = None
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
+script, lines = sys.argv[1], json.loads(sys.argv[2])
+ended = []
+for line in lines:
+    sys.argv, out, err = [script, *line], io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            runpy.run_path(script, run_name="__main__")
+        except SystemExit as end:
+            ended.append([end.code, out.getvalue(), err.getvalue()])
+print(json.dumps(ended))
 """
 WITHOUT_ONNX = "import sys\nsys.modules['onnxscript'] = None\n"
 TEST_SPLIT = split_indices(N_SAMPLES, DataSplit()).test
@@ -52,11 +63,9 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return mixed_project(tmp_path_factory)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bundle(mixed: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bundle") / "best"
-    mixed.ok("best", "--export", "--to", folder)
-    return folder
+    return bundle_of(mixed, tmp_path_factory)
 
 
 def best_directory(project: Project) -> Path:
@@ -68,15 +77,20 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def run_alone(script: Path, *arguments: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", ALONE, script, *arguments],
+def run_alone(script: Path, *lines: list[str | Path]) -> list[Result]:
+    """Run predict.py once for each list of arguments; return what each left."""
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, script, json.dumps(lines, default=str)],
         cwd=script.parent.parent,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
+    assert (done.returncode, done.stderr) == (0, "")
+    ended = [Result(*one) for one in json.loads(done.stdout)]
+    assert len(ended) == len(lines)
+    return ended
 
 
 def test_a_bundle_has_all_that_is_needed(bundle: Path) -> None:
@@ -99,38 +113,37 @@ def test_exporting_twice_gives_the_same_bytes(mixed: Project, bundle: Path, tmp_
     assert contents(tmp_path / root) == contents(bundle)
 
 
-def test_predict_py_needs_nothing_of_this_program(mixed: Project, bundle: Path) -> None:
-    out, script = bundle.parent / "y.npy", bundle / "predict.py"
+def test_predict_py_needs_nothing_of_this_program(
+    mixed: Project, bundle: Path, tmp_path: Path
+) -> None:
+    out, script = tmp_path / "y.npy", bundle / "predict.py"
 
-    done = run_alone(script, mixed.path / "x.npy", out)
-    printed = run_alone(script, mixed.path / "x.npy")
-    refused = run_alone(script, mixed.path / "t.npy")
+    signals = mixed.path / "x.npy"
+    done, printed, refused = run_alone(script, [signals, out], [signals], [mixed.path / "t.npy"])
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.code, done.out, done.err) == (0, "", "")
     expected = np.load(best_directory(mixed) / "y_pred.npy")
     np.testing.assert_allclose(np.load(out)[TEST_SPLIT], expected, rtol=1e-4, atol=1e-6)
-    head, *rows = printed.stdout.splitlines()
+    head, *rows = printed.out.splitlines()
     assert head == ",".join(TARGETS)
     assert len(rows) == N_SAMPLES
     assert rows[0] == ",".join(map(str, np.load(out)[0]))  # no more digits than there are
-    assert refused.returncode == 2
-    assert "must be (N, 2, 32)" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    assert refused.code == 2
+    assert "must be (N, 2, 32)" in refused.err
+    assert "Traceback" not in refused.err
 
 
 def test_predict_py_behaves_like_a_program(mixed: Project, bundle: Path) -> None:
     script = bundle / "predict.py"
 
-    helped = run_alone(script, Path("--help"))
-    assert (helped.returncode, helped.stderr) == (0, "")
-    assert "python predict.py X.npy Y.npy" in helped.stdout
-
-    missing = run_alone(script, Path("nowhere.npy"))
-    assert (missing.returncode, missing.stderr) == (2, "nowhere.npy: No such file or directory\n")
-
-    unwritable = run_alone(script, mixed.path / "x.npy", Path("nowhere/y.npy"))
-    assert unwritable.returncode == 2
-    assert unwritable.stderr == "nowhere/y.npy: No such file or directory\n"
+    helped, missing, unwritable = run_alone(
+        script, ["--help"], ["nowhere.npy"], [mixed.path / "x.npy", "nowhere/y.npy"]
+    )
+    assert (helped.code, helped.err) == (0, "")
+    assert "python predict.py X.npy Y.npy" in helped.out
+    assert (missing.code, missing.err) == (2, "nowhere.npy: No such file or directory\n")
+    assert unwritable.code == 2
+    assert unwritable.err == "nowhere/y.npy: No such file or directory\n"
 
     reader, writer = os.pipe()
     os.close(reader)
@@ -166,11 +179,10 @@ def test_without_the_extra_it_says_that_there_is_no_onnx_file(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(WITHOUT_ONNX)
 
-    result = mixed.ok("best", "--export", "--to", tmp_path / "b", PYTHONPATH=str(tmp_path))
-    quiet = mixed.ok("best", "--export", "--to", tmp_path / "b", "-q", PYTHONPATH=str(tmp_path))
+    installed = Project(mixed.path)  # which Python starts anew for, as it has to here
+    result = installed.ok("best", "--export", "--to", tmp_path / "b", PYTHONPATH=str(tmp_path))
 
     assert "pip install 'tunectl[onnx]'" in result.err
-    assert quiet.err == ""
     assert not (tmp_path / "b" / "model.onnx").exists()
     assert "no ONNX file" in (tmp_path / "b" / "MODEL_CARD.md").read_text(encoding="utf-8")
 
@@ -254,7 +266,7 @@ def run(trial):
 
 
 def test_what_a_function_left_is_copied_and_hides_nothing_of_the_bundle(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = WarmProject(tmp_path)
     search = (
         "study: {name: plain, metric: loss, n_trials: 1}\n"
         "params_to_tune: {rate: {low: 0.0, high: 1.0}}\n"
@@ -269,7 +281,8 @@ def test_what_a_function_left_is_copied_and_hides_nothing_of_the_bundle(tmp_path
     assert (tmp_path / "best/left_by_trial/README.md").read_text() == "my own"
     assert (tmp_path / "best/README.md").read_text().startswith("# Trial 0 of study plain")
     assert (tmp_path / "best/large.bin").read_bytes() == bytes(3_000_000)
-    project.ok("best", "--export", "--to", "one.zip")
+    quiet = project.ok("best", "--export", "--to", "one.zip", "-q")
+    assert quiet.err == ""
     with zipfile.ZipFile(tmp_path / "one.zip") as archive:
         assert archive.read("plain-0/left_by_trial/README.md") == b"my own"
         assert archive.testzip() is None

@@ -15,8 +15,9 @@ from typing import Any
 import optuna
 import pytest
 import yaml
-from cli_project import Project, copy_of, mixed_project, small_project, wait_for_file
+from cli_project import Project, wait_for_file
 from optuna.trial import FrozenTrial, TrialState
+from warm_project import WarmProject, copy_of, mixed_project, small_project
 
 from tunectl.studies.claimant import boot
 
@@ -142,7 +143,7 @@ def test_a_person_reads_it_in_lines(project: Project) -> None:
 
 
 def test_an_empty_folder_has_nothing_wrong_and_stays_empty(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = WarmProject(tmp_path)
 
     document = examined(project, "--fix", code=0)
 
@@ -165,7 +166,7 @@ def test_one_study_can_be_asked_for(project: Project) -> None:
 
 
 def test_a_study_of_another_program_is_no_fault(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = WarmProject(tmp_path)
     (tmp_path / "optuna").mkdir()
     theirs = optuna.create_study(study_name="theirs", storage=project.url)
     theirs.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
@@ -236,7 +237,7 @@ def test_a_database_that_cannot_be_read_is_exit_7_and_left_as_it_is(
 
 
 def test_an_old_database_is_upgraded_and_a_copy_kept(old_database: Path, tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = WarmProject(tmp_path)
 
     document = examined(project, code=1)
     (finding,) = found(document, "schema-older")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cli_project import Project, small_project
+from cli_project import Project
 from jsonschema import Draft202012Validator
+from warm_project import WarmProject, small_project
 
 KEYS = {
     "schema_version",
@@ -123,7 +124,7 @@ def test_a_study_that_is_stored_stays_as_it_is(project: Project) -> None:
 
 
 def test_the_plan_of_a_new_project_makes_its_demonstration_data_only(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = WarmProject(tmp_path)
     project.ok("init")
     before = project.files()
 
@@ -134,7 +135,7 @@ def test_the_plan_of_a_new_project_makes_its_demonstration_data_only(tmp_path: P
 
 
 def test_schemas_need_no_project_and_accept_what_init_writes(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = WarmProject(tmp_path)
 
     result = project.ok("check", "--schema", "schemas")
     document = project.ok("check", "--schema", "schemas", "--json").document()
@@ -152,7 +153,7 @@ def test_schemas_need_no_project_and_accept_what_init_writes(tmp_path: Path) -> 
 
 
 def test_schemas_know_the_samplers_and_pruners(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = WarmProject(tmp_path)
     project.ok("check", "--schema", ".")
     validator = Draft202012Validator(project.json("optuna_params.schema.json"))
 
@@ -164,7 +165,7 @@ def test_schemas_know_the_samplers_and_pruners(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    result = Project(tmp_path).tunectl("check", "--schema", "file/schemas")
+    result = WarmProject(tmp_path).tunectl("check", "--schema", "file/schemas")
 
     assert result.code == 7
     assert "cannot write" in result.said

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cli_project import COLOUR, Project, copy_of, mixed_project, small_project
+from cli_project import COLOUR, Project
 from optuna.trial import TrialState
+from warm_project import copy_of, mixed_project, small_project
 
 from tunectl.reports.figures.names import KindName
 
@@ -139,7 +140,7 @@ def test_figures_in_the_terminal_are_as_wide_as_it_is(mixed: Project) -> None:
     assert max(map(len, result.out.splitlines())) <= 70
     assert "\x1b" not in result.out
     assert "val_mse by trial" in result.out
-    plain = mixed.ok("plots", "--terminal", PYTHONIOENCODING="ascii").out
+    plain = Project(mixed.path).ok("plots", "--terminal", PYTHONIOENCODING="ascii").out
     assert "+--" in plain
 
 

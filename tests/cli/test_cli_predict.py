@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_project import N_SAMPLES, TARGETS, Project, mixed_project, small_project
+from cli_project import N_SAMPLES, TARGETS, Project, bundle_of
 from objective_cases import CASES
 from optuna.trial import TrialState
 from PIL import Image
+from warm_project import WarmProject, mixed_project, small_project
 
 from tunectl.config.signal_run import DataSplit
 from tunectl.training.data import split_indices
@@ -23,6 +24,11 @@ TEST_SPLIT = split_indices(N_SAMPLES, DataSplit()).test
 @pytest.fixture(scope="session")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return mixed_project(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def bundle(mixed: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bundle_of(mixed, tmp_path_factory)
 
 
 def expected_of(project: Project, number: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
@@ -49,16 +55,17 @@ def test_the_best_trial_predicts_to_standard_output_as_csv(mixed: Project) -> No
     assert result.err == ""
 
 
-def test_a_trial_and_a_bundle_predict_to_files(mixed: Project, tmp_path: Path) -> None:
+def test_a_trial_and_a_bundle_predict_to_files(
+    mixed: Project, bundle: Path, tmp_path: Path
+) -> None:
     best = mixed.study("mixed").best_trial.number
     other = next(n for n in numbers_in(TrialState.COMPLETE, mixed) if n != best)
     mixed.ok("best", "--export", "--to", tmp_path / "b.zip")
-    mixed.ok("best", "--export", "--to", tmp_path / "b")
     (tmp_path / "trial.npy").write_text("an earlier file")
 
     asked: dict[str, tuple[str, ...]] = {"trial.npy": ("--trial", str(other), "--study", "mixed")}
     asked |= {"zip.npy": ("--bundle", str(tmp_path / "b.zip"))}
-    asked |= {"folder.csv": ("--bundle", str(tmp_path / "b"))}
+    asked |= {"folder.csv": ("--bundle", str(bundle))}
     for name, arguments in asked.items():
         result = mixed.ok("predict", "x.npy", *arguments, "--out", tmp_path / name)
         assert (result.out, result.err) == ("", "")
@@ -73,11 +80,11 @@ def test_a_trial_and_a_bundle_predict_to_files(mixed: Project, tmp_path: Path) -
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_a_bundle_needs_no_project(mixed: Project, tmp_path: Path) -> None:
-    mixed.ok("best", "--export", "--to", tmp_path / "b")
+def test_a_bundle_needs_no_project(mixed: Project, bundle: Path, tmp_path: Path) -> None:
+    shutil.copytree(bundle, tmp_path / "b")
     np.save(tmp_path / "x.npy", np.load(mixed.path / "x.npy")[:3])
 
-    result = Project(tmp_path).ok("predict", "x.npy", "--bundle", "b")
+    result = WarmProject(tmp_path).ok("predict", "x.npy", "--bundle", "b")
 
     assert len(result.out.splitlines()) == 4
     assert {path.name for path in tmp_path.iterdir()} == {"b", "x.npy"}
@@ -135,8 +142,8 @@ def test_a_study_without_a_completed_trial_has_no_network(tmp_path: Path) -> Non
     assert project.tunectl("predict", "x.npy").code == 5
 
 
-def test_a_damaged_bundle_is_named(mixed: Project, tmp_path: Path) -> None:
-    mixed.ok("best", "--export", "--to", tmp_path / "b")
+def test_a_damaged_bundle_is_named(mixed: Project, bundle: Path, tmp_path: Path) -> None:
+    shutil.copytree(bundle, tmp_path / "b")
     (tmp_path / "b" / "model.safetensors").write_bytes(b"x" * 100)
 
     result = mixed.tunectl("predict", "x.npy", "--bundle", tmp_path / "b")

@@ -9,17 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
-from cli_project import (
-    PATIENCE_S,
-    TUNECTL,
-    Project,
-    copy_of,
-    environment_with,
-    mixed_project,
-    small_project,
-    wait_for_file,
-)
+from cli_project import PATIENCE_S, TUNECTL, Project, environment_with, wait_for_file
 from optuna.trial import TrialState
+from warm_project import copy_of, mixed_project, small_project
 
 SERIES = {"train_loss", "learning_rate", "val_mse", "val_mae", "val_rmse", "val_r2"}
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import optuna
 import pytest
-from cli_project import Project, copy_of, mixed_project, small_project
+from cli_project import Project
 from playwright.sync_api import Browser, Dialog, Page
+from warm_project import copy_of, mixed_project, small_project
 
 from browser import Watched, watched
 from drawn_studies import make_study, make_trial, ordinary, studies

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_project import TUNECTL, Project, environment_with, mixed_project, small_project
+from cli_project import TUNECTL, Project, environment_with
+from warm_project import WarmProject, mixed_project, small_project
 
 COMMANDS = (
     "init",
@@ -111,7 +112,7 @@ def test_a_closed_pipe_ends_even_help_quietly(tmp_path: Path) -> None:
 
 
 def test_init_writes_three_commented_files_and_never_overwrites(tmp_path: Path) -> None:
-    project, target = Project(tmp_path), tmp_path / "new" / "study"
+    project, target = WarmProject(tmp_path), tmp_path / "new" / "study"
 
     result = project.ok("init", "new/study")
     names = ["config.yaml", "params.yaml", "optuna_params.yaml"]
@@ -139,7 +140,7 @@ def test_init_writes_three_commented_files_and_never_overwrites(tmp_path: Path) 
 def test_init_writes_the_files_of_another_objective(
     tmp_path: Path, objective: str, made: str
 ) -> None:
-    project = Project(tmp_path)
+    project = WarmProject(tmp_path)
     project.ok("init", "--objective", objective)
 
     project.ok("check", "--json")
@@ -153,7 +154,7 @@ def test_init_writes_the_files_of_another_objective(
 
 
 def test_a_new_project_is_valid_and_gets_its_demonstration_data(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = WarmProject(tmp_path)
     project.ok("init")
 
     result = project.ok("check")
@@ -170,7 +171,7 @@ def test_a_new_project_is_valid_and_gets_its_demonstration_data(tmp_path: Path) 
 
 
 def test_demo_writes_the_same_bytes_for_the_same_seed(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = WarmProject(tmp_path)
 
     result = project.ok("demo", "a", "--samples", "20", "--seed", "5")
     project.ok("demo", "b", "--samples", "20", "--seed", "5")
@@ -187,7 +188,7 @@ def test_demo_writes_the_same_bytes_for_the_same_seed(tmp_path: Path) -> None:
 
 
 def test_demo_has_a_layout_in_two_dimensions_and_refuses_what_is_none(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = WarmProject(tmp_path)
     project.ok("demo", "--layout", "2d", "--samples", "20")
 
     x = np.load(tmp_path / "data/demo/x_train.npy")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import optuna
 import pytest
-from cli_project import SEARCH, Project, copy_of, mixed_project, small_project
+from cli_project import SEARCH, Project
+from warm_project import WarmProject, copy_of, mixed_project, small_project
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +50,7 @@ def test_create_of_what_exists_is_exit_4_unless_that_is_ok(mixed: Project, tmp_p
 
 
 def test_without_a_name_and_with_several_studies_the_choice_is_asked_for(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = WarmProject(tmp_path)
     (tmp_path / "optuna").mkdir()
     for name in ("first", "second"):
         optuna.create_study(study_name=name, storage=project.url)
@@ -69,7 +70,7 @@ def test_tables_in_a_pipe_have_no_padding(mixed: Project) -> None:
 
 
 def test_an_empty_folder_has_no_study_and_stays_empty(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = WarmProject(tmp_path)
 
     assert project.ok("study", "list", "--json").document()["studies"] == []
     assert "no study" in project.ok("study", "list").out
@@ -119,7 +120,7 @@ def test_delete_with_artifacts_takes_its_own_directories_only(
 
 
 def test_a_study_of_another_program_can_be_read(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = WarmProject(tmp_path)
     (tmp_path / "optuna").mkdir()
     foreign = optuna.create_study(
         study_name="theirs [old]", storage=project.url, direction="maximize"

@@ -8,8 +8,9 @@ from typing import Any
 
 import optuna
 import pytest
-from cli_project import CONFIG, Project, copy_of, mixed_project, small_project
+from cli_project import CONFIG, Project
 from objective_cases import CASES
+from warm_project import WarmProject, copy_of, mixed_project, small_project
 
 
 @pytest.fixture(scope="session")
@@ -120,7 +121,7 @@ def test_a_study_that_exists_or_a_damaged_file_changes_nothing(
 
 
 def test_a_failed_import_makes_no_database(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = WarmProject(tmp_path)
     (tmp_path / "s.jsonl").write_text("{}\n")
 
     assert project.tunectl("study", "import", "s.jsonl").code == 2
@@ -166,7 +167,7 @@ def test_points_that_do_not_fit_are_all_named_and_none_is_queued(
 
 
 def test_a_study_of_several_objectives_of_another_program(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = WarmProject(tmp_path)
     (tmp_path / "optuna").mkdir()
     study = optuna.create_study(
         storage=project.url, study_name="my study", directions=["minimize", "maximize"]
@@ -194,7 +195,7 @@ def test_an_imported_study_runs_no_code_that_came_with_it(tmp_path: Path) -> Non
     theirs = CASES["function"].make(tmp_path / "theirs")
     theirs.ok("tune")
     theirs.ok("study", "export", "s", "s.jsonl")
-    mine = Project(tmp_path / "mine")
+    mine = WarmProject(tmp_path / "mine")
     mine.write(config=CONFIG)
     mine.ok("study", "import", str(theirs.path / "s.jsonl"))
     (mine.path / "fit.py").write_text("raise SystemExit('it was run')", encoding="utf-8")
