@@ -12,9 +12,10 @@ from typing import Any
 
 import optuna
 import pytest
-from cli_project import PATIENCE_S, Project, environment_with, small_project
+from cli_project import PATIENCE_S, Project, environment_with
 from optuna.distributions import FloatDistribution
 from optuna.trial import create_trial
+from warm_project import small_project
 
 NAME = "training.learning_rate"
 DRAWING = {"rich", "markdown_it", "pygments"}

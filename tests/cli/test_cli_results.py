@@ -310,7 +310,7 @@ def test_wrong_usage_is_exit_2_and_says_what_is_meant(
     assert words in result.said
 
 
-@pytest.mark.parametrize("command", [["summary"], ["summary", "--json"], ["study", "show"]])
+@pytest.mark.parametrize("command", [["summary"], ["summary", "--json"]])
 def test_a_closed_pipe_ends_it_quietly(mixed: Project, command: list[str]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
