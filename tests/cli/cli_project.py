@@ -273,6 +273,22 @@ def copy_of(project: Project, path: Path) -> Project:
     return Project(path)
 
 
+def claim_trials(project: Project, before: Project) -> None:
+    """Let the trials of a copy have run there, so that nothing of theirs is looked for elsewhere.
+
+    Args:
+        project: The copy.
+        before: What it is a copy of.
+    """
+    with closing(sqlite3.connect(project.path / "optuna" / "study.db")) as connection:
+        connection.execute(
+            "UPDATE trial_user_attributes SET value_json = replace(value_json, ?, ?) "
+            "WHERE key = 'claimed_by'",
+            (str(before.path), str(project.path)),
+        )
+        connection.commit()
+
+
 def wait_until(process: subprocess.Popen[str], text: str) -> str:
     """Wait until a process has said something on standard error; return all it said so far."""
     assert process.stderr is not None

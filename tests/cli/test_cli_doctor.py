@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 import pytest
 import yaml
-from cli_project import Project, wait_for_file
+from cli_project import Project, claim_trials, wait_for_file
 from optuna.trial import FrozenTrial, TrialState
 from warm_project import WarmProject, copy_of, mixed_project, small_project
 
@@ -35,13 +35,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def project(mixed: Project, tmp_path: Path) -> Project:
     """Return a project of its own: three trials complete, one pruned, one failed."""
     project = copy_of(mixed, tmp_path / "project")
-    with closing(sqlite3.connect(project.path / "optuna" / "study.db")) as connection:
-        connection.execute(  # as if its trials had run there
-            "UPDATE trial_user_attributes SET value_json = replace(value_json, ?, ?) "
-            "WHERE key = 'claimed_by'",
-            (str(mixed.path), str(project.path)),
-        )
-        connection.commit()
+    claim_trials(project, mixed)
     return project
 
 

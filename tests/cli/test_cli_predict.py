@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_project import N_SAMPLES, TARGETS, Project, bundle_of
+from cli_project import N_SAMPLES, TARGETS, Project, bundle_of, claim_trials
 from objective_cases import CASES
 from optuna.trial import TrialState
 from PIL import Image
-from warm_project import WarmProject, mixed_project, small_project
+from warm_project import WarmProject, copy_of, mixed_project, small_project
 
 from tunectl.config.signal_run import DataSplit
 from tunectl.training.data import split_indices
@@ -153,24 +153,22 @@ def test_a_damaged_bundle_is_named(mixed: Project, bundle: Path, tmp_path: Path)
 
 
 def test_what_a_trial_has_lost_is_no_fault_of_the_database(mixed: Project, tmp_path: Path) -> None:
-    best = mixed.study("mixed").best_trial
-    directory = mixed.path / best.user_attrs["output_dir"]
-    whole = shutil.copytree(directory, tmp_path / "whole")
+    project = copy_of(mixed, tmp_path / "project")
+    claim_trials(project, mixed)
+    best = project.study("mixed").best_trial
+    directory = project.path / best.user_attrs["output_dir"]
     commands = (["predict", "x.npy"], ["best", "--export", "--to", str(tmp_path / "bundle")])
-    try:
-        (directory / "weights" / "model_simplecnn_real.pth").unlink()
-        for arguments in commands:
-            lost = mixed.tunectl(*arguments)
-            assert (lost.code, "model_simplecnn_real.pth" in lost.err) == (1, True), lost
-        shutil.rmtree(directory)
-        for arguments in commands:
-            gone = mixed.tunectl(*arguments)
-            assert (gone.code, f"trial {best.number}" in gone.err) == (3, True), gone
-        drawn = mixed.tunectl("plots", "--only", "predicted")
-        assert f"the directory of trial {best.number} is gone" in drawn.out + drawn.err
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-        shutil.copytree(whole, directory)
+
+    (directory / "weights" / "model_simplecnn_real.pth").unlink()
+    for arguments in commands:
+        lost = project.tunectl(*arguments)
+        assert (lost.code, "model_simplecnn_real.pth" in lost.err) == (1, True), lost
+    shutil.rmtree(directory)
+    for arguments in commands:
+        gone = project.tunectl(*arguments)
+        assert (gone.code, f"trial {best.number}" in gone.err) == (3, True), gone
+    drawn = project.tunectl("plots", "--only", "predicted")
+    assert f"the directory of trial {best.number} is gone" in drawn.out + drawn.err
 
 
 def test_progress_is_for_terminals(mixed: Project) -> None:
