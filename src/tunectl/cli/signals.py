@@ -111,7 +111,8 @@ def _heard_at_once(say: Callable[[], None]) -> Iterator[None]:
     os.set_blocking(writing, False)
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     over = threading.Event()
-    listener = threading.Thread(target=_listen, args=(reading, over, say), daemon=True)
+    told = os.dup(2)  # a user's function may have it go elsewhere for a while
+    listener = threading.Thread(target=_listen, args=(reading, told, over, say), daemon=True)
     listener.start()
     try:
         yield
@@ -121,9 +122,10 @@ def _heard_at_once(say: Callable[[], None]) -> Iterator[None]:
         os.close(writing)
         listener.join()
         os.close(reading)
+        os.close(told)
 
 
-def _listen(reading: int, over: threading.Event, say: Callable[[], None]) -> None:
+def _listen(reading: int, told: int, over: threading.Event, say: Callable[[], None]) -> None:
     """Hear signals as the system sends them, and end the program where Python does not."""
     first_s = math.inf
     while byte := os.read(reading, 1):
@@ -135,7 +137,8 @@ def _listen(reading: int, over: threading.Event, say: Callable[[], None]) -> Non
             with suppress(Exception):  # a stream that is gone is no reason not to listen on
                 say()
         if now_s - first_s >= ECHO_S and not over.wait(PATIENCE_S):
-            os.write(2, b"ended at once; everything is saved, and the same command goes on\n")
+            with suppress(OSError):
+                os.write(told, b"ended at once; everything is saved, and the same command goes on\n")
             os._exit(130 if byte[0] == signal.SIGINT else 128 + signal.SIGTERM)
 
 
