@@ -112,7 +112,7 @@ def test_commands_studies_and_trials_are_offered(mixed: Project, tmp_path: Path)
     assert offered(mixed.path, "trial", "show", "") == everywhere
     assert offered(mixed.path, "trial", "replay", "3") == ["3"]
     assert offered(mixed.path, "predict", "x.npy", "--trial", "") == complete
-    assert offered(mixed.path, "plots", "--only", "history,co") == ["history,contour"]
+    assert offered(mixed.path, "plots", "--only", "history,cont") == ["history,contour"]
     assert offered(mixed.path, "plots", "--format", "png,p") == ["png,pdf"]
     assert offered(mixed.path, "plots", "--compare", "") == ["mixed"]
     # Also from elsewhere, wherever the global option stands.

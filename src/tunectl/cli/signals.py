@@ -18,6 +18,7 @@ AGAIN_S = 0.05
 ECHO_S = 0.3
 # How long a second signal may take to end the program by Python's own means.
 PATIENCE_S = 1.0
+ENDED = b"ended at once; everything is saved, and the same command goes on\n"
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -138,7 +139,7 @@ def _listen(reading: int, told: int, over: threading.Event, say: Callable[[], No
                 say()
         if now_s - first_s >= ECHO_S and not over.wait(PATIENCE_S):
             with suppress(OSError):
-                os.write(told, b"ended at once; everything is saved, and the same command goes on\n")
+                os.write(told, ENDED)
             os._exit(130 if byte[0] == signal.SIGINT else 128 + signal.SIGTERM)
 
 
