@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import gc
 
-# More than all imports together leave behind, and still a bound.
-SELDOM = 500_000
+# A few looks for all imports together; and still a bound for a command that draws figures.
+SELDOM = 50_000
 
 _usual: list[tuple[int, int, int]] = []
 
@@ -24,6 +24,7 @@ def collect_seldom() -> None:
 def collect_as_usual() -> None:
     """Look for garbage as often as Python does by itself, but not in what is there by now.
 
+    What is garbage by now stays, too: looking through everything once more costs more than that.
     Nothing happens where `collect_seldom` was not called, as in a program that uses this package.
     """
     if _usual:

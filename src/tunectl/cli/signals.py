@@ -66,6 +66,9 @@ class StopRequest:
         return 130 if self.signal_number == signal.SIGINT else 128 + signal.SIGTERM
 
 
+_requests: list[StopRequest] = []
+
+
 @contextmanager
 def stopping_gently(say: Callable[[], None] = lambda: None) -> Iterator[StopRequest]:
     """Within the block take the first signal down as a request; a second one is immediate.
@@ -93,12 +96,30 @@ def stopping_gently(say: Callable[[], None] = lambda: None) -> Iterator[StopRequ
     for number in STOPPING:
         if before[number] != signal.SIG_IGN:
             signal.signal(number, take_down)
+    _requests.append(request)
     try:
         with _heard_at_once(say):
             yield request
     finally:
+        with suppress(ValueError):  # in a child that comes back here
+            _requests.remove(request)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _forget_in_child() -> None:
+    """Let a process that a user's function forks obey signals itself: they are not for this one."""
+    if not _requests:
+        return
+    _requests.clear()
+    signal.set_wakeup_fd(-1)
+    for number in STOPPING:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            interrupt = number == signal.SIGINT
+            signal.signal(number, signal.default_int_handler if interrupt else signal.SIG_DFL)
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
 
 
 @contextmanager
@@ -108,13 +129,13 @@ def _heard_at_once(say: Callable[[], None]) -> Iterator[None]:
     Python runs no handler before such a call returns, and a locked database is waited for for a
     minute. Everything may be killed at any moment, so nothing is lost by it.
     """
+    told = os.dup(2)  # a user's function may have it go elsewhere for a while
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     over = threading.Event()
-    told = os.dup(2)  # a user's function may have it go elsewhere for a while
     listener = threading.Thread(target=_listen, args=(reading, told, over, say), daemon=True)
     listener.start()
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
         yield
     finally:

@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from tunectl.config.tree import Path, drop, leaves
+from tunectl.config.tree import KeyPath, drop, leaves
 
 MAX_INTERPOLATIONS = 1000
 
 
-def prune(values: dict[str, Any]) -> list[tuple[Path, str]]:
+def prune(values: dict[str, Any]) -> list[tuple[KeyPath, str]]:
     """Take out of `values`, in place, what OmegaConf cannot read.
 
     Returns:
         Path and message of each value taken out.
     """
-    failures: list[tuple[Path, str]] = []
+    failures: list[tuple[KeyPath, str]] = []
     texts = [(path, text) for path, text in leaves(values) if isinstance(text, str)]
     interpolated = [(path, text) for path, text in texts if "${" in text]
     for path, text in texts:
@@ -79,7 +79,7 @@ def _give_way(lower: dict[str, Any], upper: Mapping[str, Any]) -> None:
 
 def resolve(
     tree: Mapping[str, Any], sections: Collection[str], *, scope: str = ""
-) -> tuple[dict[str, Any], list[tuple[Path, str]]]:
+) -> tuple[dict[str, Any], list[tuple[KeyPath, str]]]:
     """Resolve the interpolations of some sections.
 
     Args:

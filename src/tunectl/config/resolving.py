@@ -18,7 +18,7 @@ from omegaconf.errors import (
     UnsupportedInterpolationType,
 )
 
-from tunectl.config.tree import Path, drop, leaves
+from tunectl.config.tree import KeyPath, drop, leaves
 from tunectl.config.values import shown
 
 MAX_LENGTH = 4096
@@ -29,7 +29,7 @@ _FAILURES = (OmegaConfBaseException, RecursionError, ValueError, TypeError, Arit
 
 def resolve_all(
     tree: Mapping[str, Any], sections: Collection[str], scope: str
-) -> tuple[dict[str, Any], list[tuple[Path, str]]]:
+) -> tuple[dict[str, Any], list[tuple[KeyPath, str]]]:
     """Resolve the interpolations of some sections; see `interpolation.resolve`."""
     resolver = _Resolver(OmegaConf.create(dict(tree)), sections, scope)
     resolver.run()
@@ -54,9 +54,9 @@ class _Resolver:
     def __init__(self, tree: DictConfig, sections: Collection[str], scope: str) -> None:
         self.tree = tree
         self._scope = scope
-        self.failures: list[tuple[Path, str]] = []
+        self.failures: list[tuple[KeyPath, str]] = []
         plain = OmegaConf.to_container(tree, resolve=False)
-        self._pending: dict[Path, str] = {
+        self._pending: dict[KeyPath, str] = {
             path: text
             for path, text in leaves(plain)
             if path[0] in sections and isinstance(text, str) and "${" in text
@@ -66,7 +66,7 @@ class _Resolver:
         while self._pending:
             self._settle(next(iter(self._pending)))
 
-    def _settle(self, path: Path) -> None:
+    def _settle(self, path: KeyPath) -> None:
         """Replace one interpolation by its value, after those that it refers to."""
         text = self._pending.pop(path)
         for reference in _references(text, path):
@@ -80,7 +80,7 @@ class _Resolver:
             container, key = self._at(path)
             container[key] = None
 
-    def _replace(self, path: Path, text: str) -> str | None:
+    def _replace(self, path: KeyPath, text: str) -> str | None:
         if len(text) > MAX_LENGTH:
             return f"is longer than {MAX_LENGTH} characters"
         container, key = self._at(path)
@@ -95,21 +95,21 @@ class _Resolver:
             return _message(error, text, self._scope)
         return None
 
-    def _at(self, path: Path) -> tuple[Any, Any]:
+    def _at(self, path: KeyPath) -> tuple[Any, Any]:
         container: Any = self.tree
         for part in path[:-1]:
             container = container[int(part) if isinstance(container, ListConfig) else part]
         return container, int(path[-1]) if isinstance(container, ListConfig) else path[-1]
 
 
-def _references(text: str, path: Path) -> Iterator[Path]:
+def _references(text: str, path: KeyPath) -> Iterator[KeyPath]:
     """Yield the paths that an interpolation names literally; OmegaConf alone finds others."""
     for dots, name in _REFERENCE.findall(text):
         above = path[: -len(dots)] if dots else ()
         yield (*above, *(part for part in name.split(".") if part))
 
 
-def _overlap(path: Path, other: Path) -> bool:
+def _overlap(path: KeyPath, other: KeyPath) -> bool:
     shorter = min(len(path), len(other))
     return path[:shorter] == other[:shorter]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-Path = tuple[str, ...]
+KeyPath = tuple[str, ...]
 
 
-def leaves(values: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+def leaves(values: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
     """Yield path and value of everything that is no mapping or list."""
     if isinstance(values, Mapping):
         for key, value in values.items():
@@ -20,7 +20,7 @@ def leaves(values: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
         yield path, values
 
 
-def drop(values: Any, path: Path) -> None:
+def drop(values: Any, path: KeyPath) -> None:
     """Take a value out, in place; of a list the whole list, or its other items would move up."""
     for part in path[:-1]:
         inner = values.get(part) if isinstance(values, dict) else None

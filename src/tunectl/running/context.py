@@ -69,7 +69,6 @@ class RunningTrial:
         self._clock = clock
         with storage_errors(storage_url):
             frozen = trial.study.get_trials(deepcopy=False)[trial.number]
-            self._epochs = open_log(trial, frozen, clock)
         # What an interrupted attempt reported already; the same epochs give the same values again.
         self._reported_before = max(frozen.intermediate_values, default=-1)
         self._better = max if config.study.direction == "maximize" else min
@@ -81,6 +80,8 @@ class RunningTrial:
         self._deadline = (clock() if since_s is None else since_s) + left_s
         # Optuna prunes by the study's only value: not for several, nor for one that no epoch has.
         self._prunable = config.study.values == (config.study.metric,)
+        with storage_errors(storage_url):  # last, since it has to be closed
+            self._epochs = open_log(trial, frozen, clock)
 
     def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Store the epoch's metric and ask the pruner. See `TrialContext.report`."""

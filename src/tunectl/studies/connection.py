@@ -14,6 +14,7 @@ def connect(
     writing: bool = False,
     immutable: bool = False,
     autocommit: bool = False,
+    any_thread: bool = False,
 ) -> sqlite3.Connection:
     """Open a SQLite file.
 
@@ -22,8 +23,8 @@ def connect(
         timeout_s: How long to wait for another process, in seconds.
         writing: Whether it may be changed.
         immutable: Take it as a file that nobody writes to, as on a read-only medium.
-        autocommit: Each statement is a transaction, as long as none is begun by a statement; and
-            any thread may use the connection, one at a time.
+        autocommit: Each statement is a transaction, as long as none is begun by a statement.
+        any_thread: It may be used by any thread, one at a time, and not only by this one.
     """
     # Not mode=ro: a connection of that kind leaves the log's files behind when it is closed.
     options = "mode=ro&immutable=1" if immutable else "mode=rw"
@@ -33,7 +34,7 @@ def connect(
         uri=True,
         timeout=timeout_s,
         isolation_level=None if autocommit else "DEFERRED",
-        check_same_thread=not autocommit,
+        check_same_thread=not any_thread,
     )
     if not writing:
         connection.execute("PRAGMA query_only=ON")

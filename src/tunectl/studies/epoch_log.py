@@ -4,7 +4,7 @@ Ten statements and a commit for each epoch are nothing beside an epoch of minute
 training beside one of milliseconds. So what is reported within `LATE_S` of the last writing waits,
 and is written together with what comes after. Whoever keeps the log has it written before anything
 that must not be ahead of the database: a checkpoint, the trial's end. That writing survives the
-loss of power, any other the end of the process (`epoch_rows.py`).
+loss of power, any other the end of the process (`epoch_rows.py`), and after `SECURE_S` that, too.
 
 The pruner is asked with what the log knows, and with complete trials as they were a moment ago.
 """
@@ -12,6 +12,7 @@ The pruner is asked with what the log knows, and with complete trials as they we
 from __future__ import annotations
 
 import copy
+import threading
 import time
 from collections.abc import Callable, Container
 from typing import Protocol
@@ -25,6 +26,8 @@ from tunectl.studies.epoch_rows import EpochRows, open_rows
 from tunectl.studies.rows import known_database
 
 LATE_S = 0.2
+# An objective that keeps checkpoints of its own says nothing of them.
+SECURE_S = 10.0
 
 Clock = Callable[[], float]
 
@@ -100,7 +103,7 @@ class _PromptLog:
 
 
 class _LateLog:
-    """A log that is written every now and then."""
+    """A log that is written every now and then, by whichever thread has something to report."""
 
     def __init__(
         self,
@@ -119,28 +122,36 @@ class _LateLog:
         self._late_s = late_s
         self._waiting: dict[int, float] = {}
         self._written_s = float("-inf")
+        self._secured_s = clock()
+        self._one_at_a_time = threading.Lock()
 
     def add(self, epoch: int, value: float) -> None:
-        if epoch not in self._trial.intermediate_values:
-            self._trial.intermediate_values[epoch] = value
-            self._waiting[epoch] = value
+        with self._one_at_a_time:
+            if epoch not in self._trial.intermediate_values:
+                self._trial.intermediate_values[epoch] = value
+                self._waiting[epoch] = value
 
     def should_prune(self) -> bool:
-        return bool(self._pruner.prune(self._seen, self._trial))
+        with self._one_at_a_time:
+            return bool(self._pruner.prune(self._seen, self._trial))
 
     def is_late(self) -> bool:
         return bool(self._waiting) and self._clock() >= self._written_s + self._late_s
 
     def write(self, *, secure: bool) -> None:
-        if self._waiting:
-            self._rows.add(self._waiting)
-            self._waiting.clear()
-            self._written_s = self._clock()
-        if secure or not self._late_s:
-            self._rows.secure()
+        with self._one_at_a_time:
+            now_s = self._clock()
+            if self._waiting:
+                self._rows.add(self._waiting)
+                self._waiting.clear()
+                self._written_s = now_s
+            if secure or not self._late_s or now_s >= self._secured_s + SECURE_S:
+                self._rows.secure()
+                self._secured_s = now_s
 
     def close(self) -> None:
-        self._rows.close()
+        with self._one_at_a_time:
+            self._rows.close()
 
 
 class _SeenStudy(optuna.Study):

@@ -22,7 +22,9 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
 from tunectl.studies.connection import connect
+from tunectl.studies.file_systems import current_mounts
 from tunectl.studies.rows import add_rows
+from tunectl.studies.sqlite_file import journal_for
 from tunectl.studies.storage import sqlite_path, timeout_of
 
 _TRIALS: sa.Table = models.TrialModel.__table__
@@ -98,15 +100,20 @@ def open_rows(database: RDBStorage, trial_id: int) -> EpochRows:
         sqlite3.Error: the file cannot be opened.
     """
     path = sqlite_path(database.url)
-    if path is None:
+    if path is None or journal_for(path, current_mounts()) != "wal":
         return _RowsAnywhere(database, trial_id)
-    connection = connect(path, timeout_of(database.url), writing=True, autocommit=True)
-    (journal,) = connection.execute("PRAGMA journal_mode").fetchone()
-    if journal != "wal":  # there a commit that does not wait may cost the whole database
+    timeout_s = timeout_of(database.url)
+    connection = connect(path, timeout_s, writing=True, autocommit=True, any_thread=True)
+    try:
+        (journal,) = connection.execute("PRAGMA journal_mode").fetchone()
+        if journal == "wal":  # else a commit that does not wait may cost the whole database
+            connection.execute("PRAGMA synchronous=NORMAL")
+            return _RowsInLog(connection, path, trial_id)
+    except BaseException:
         connection.close()
-        return _RowsAnywhere(database, trial_id)
-    connection.execute("PRAGMA synchronous=NORMAL")
-    return _RowsInLog(connection, path, trial_id)
+        raise
+    connection.close()
+    return _RowsAnywhere(database, trial_id)
 
 
 class _RowsAnywhere:
@@ -140,7 +147,8 @@ class _RowsInLog:
 
     def __init__(self, connection: sqlite3.Connection, path: Path, trial_id: int) -> None:
         self._connection = connection
-        self._log = Path(f"{path.resolve()}-wal")
+        self._path = Path(f"{path.resolve()}-wal")
+        self._log: int | None = None
         self._trial_id = trial_id
         self._is_secure = True
 
@@ -148,6 +156,9 @@ class _RowsInLog:
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         try:
+            if self._log is None:
+                # Kept open: of a write that fails later only who has the file open is told.
+                self._log = os.open(self._path, os.O_RDONLY)
             self._refuse_ended()
             rows = ((self._trial_id, *row) for row in _rows_of(values))
             connection.executemany(_ADD_TO_FILE, rows)
@@ -159,14 +170,10 @@ class _RowsInLog:
         self._is_secure = False
 
     def secure(self) -> None:
-        if self._is_secure:
+        if self._is_secure or self._log is None:
             return
         # Whatever has left the log in the meantime was brought to the disk by SQLite before that.
-        log = os.open(self._log, os.O_RDONLY)
-        try:
-            os.fsync(log)
-        finally:
-            os.close(log)
+        os.fsync(self._log)
         self._is_secure = True
 
     def count_complete(self, study_id: int, first: int) -> int:
@@ -175,6 +182,9 @@ class _RowsInLog:
 
     def close(self) -> None:
         self._connection.close()
+        if self._log is not None:
+            os.close(self._log)
+            self._log = None
 
     def _refuse_ended(self) -> None:
         row = self._connection.execute(_STATE_IN_FILE, (self._trial_id,)).fetchone()

@@ -14,6 +14,7 @@ import optuna
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
 from optuna.storages import RDBStorage
 from pydantic import ValidationError
+from sqlalchemy.exc import IntegrityError
 
 from tunectl import __version__
 from tunectl.config.schema import Settings
@@ -70,7 +71,10 @@ def create_study(storage: RDBStorage, settings: Settings) -> optuna.Study:
         SETTINGS_ATTR: _document(settings),
         FINGERPRINT_ATTR: _fingerprint(settings),
     }
-    describe_study(storage, study._study_id, described, wanted.metric)
+    try:
+        describe_study(storage, study._study_id, described, wanted.metric)
+    except IntegrityError:  # where no lock can be kept, another process finishes what it finds
+        _complete(study, settings)
     return study
 
 
@@ -220,7 +224,7 @@ def check_fit(study: optuna.Study, today: Settings) -> tuple[Difference, ...]:
 
 
 def _complete(study: optuna.Study, settings: Settings) -> None:
-    """Store with a study what makes it one of ours, as far as it got; the configuration last."""
+    """Store with a study what makes it one of ours, as far as it got."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         study.set_metric_names(list(settings.search.study.metric))

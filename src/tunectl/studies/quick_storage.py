@@ -2,8 +2,8 @@
 
 Optuna makes an object of every row: of 10,000 trials with 50 intermediate values each that takes
 15 s of the processor and more than a gigabyte. Here the same trials are made straight from the
-rows. Optuna's cache asks for all of them once and then for those that are new or have not
-ended; these few are left to Optuna, and so is everything that is not as expected here.
+rows. Optuna's cache asks for all of them until one has ended, and then for those that are new or
+have not; these few are left to Optuna, and so is everything that is not as expected here.
 """
 
 from __future__ import annotations

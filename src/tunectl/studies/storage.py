@@ -24,10 +24,9 @@ from tunectl.errors import StorageError, StudyNotFoundError, TrialLostError, Usa
 from tunectl.studies import sqlite_file
 from tunectl.studies.connection import connect
 from tunectl.studies.file_systems import Mounts, current_mounts
-from tunectl.studies.quick_storage import QuickStorage
 from tunectl.studies.reasons import reason_of, sqlite_code
 from tunectl.studies.server_lock import ServerLock, keeps_locks, server_options
-from tunectl.studies.tables import open_as_it_is
+from tunectl.studies.tables import open_as_it_is, open_checked
 
 __all__ = [
     "open_storage",
@@ -166,10 +165,10 @@ def _refuse_split_password(parsed: URL) -> None:
 def _open_on_server(url: str) -> RDBStorage:
     options = server_options(url)
     if not keeps_locks(url):
-        return QuickStorage(_escaped(url), options)
+        return open_checked(_escaped(url), options)
     # Creating tables from several processes at once crashes some of them, here as well.
     with ServerLock(url, "tables")():
-        return QuickStorage(_escaped(url), options)
+        return open_checked(_escaped(url), options)
 
 
 def _make_folder(path: Path) -> None:
@@ -194,13 +193,13 @@ def _open_for_reading(url: str, path: Path, mounts: Mounts) -> RDBStorage:
             if error.errno not in _NOT_WRITABLE:
                 raise
             sqlite_file.refuse_unusable(path, timeout_of(url))
-            return QuickStorage(_escaped(url), _engine_options(url))
+            return open_checked(_escaped(url), _engine_options(url))
     except (sqlite3.OperationalError, StorageInternalError) as error:
         locked = sqlite_code(error).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
         if locked or not sqlite_file.can_be_read_as_it_is(path):
             raise
         sqlite_file.refuse_unusable(path, timeout_of(url), immutable=True)
-        return QuickStorage(_escaped(url), {"creator": _reader_of(path)})
+        return open_checked(_escaped(url), {"creator": _reader_of(path)})
 
 
 def _open_in_turn(url: str, path: Path, mounts: Mounts) -> RDBStorage:
@@ -218,7 +217,7 @@ def _open_in_turn(url: str, path: Path, mounts: Mounts) -> RDBStorage:
             sqlite_file.make_database(real, sqlite_file.journal_for(real, mounts()))
         contents = sqlite_file.refuse_unusable(path, timeout_s)
         sqlite_file.settle_journal(path, mounts())
-        make = open_as_it_is if contents.needs_nothing else QuickStorage
+        make = open_as_it_is if contents.needs_nothing else open_checked
         return make(_escaped(url), _engine_options(url))
 
 

@@ -83,6 +83,17 @@ def has_all(tables: Collection[str]) -> bool:
     return set(models.BaseModel.metadata.tables) <= set(tables)
 
 
+def open_checked(url: str, options: Mapping[str, Any]) -> QuickStorage:
+    """Open a database as Optuna does, which makes tables that are not there.
+
+    Args:
+        url: SQLAlchemy URL, as Optuna takes it.
+        options: How to make the engine.
+    """
+    with _one_at_a_time:  # not while Optuna is being kept from asking Alembic
+        return QuickStorage(url, dict(options))
+
+
 def open_as_it_is(url: str, options: Mapping[str, Any]) -> QuickStorage:
     """Open a database that is known to have all tables in the layout that this Optuna wants.
 
@@ -107,6 +118,8 @@ class _LateVersionManager:
         self._arguments = arguments
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what copying and pickling ask for is not Optuna's
+            raise AttributeError(name)
         return getattr(_VersionManager(*self._arguments), name)
 
 

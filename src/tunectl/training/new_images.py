@@ -133,8 +133,11 @@ def open_new_images(path: Path, shown: str, form: ImageForm) -> ImageFiles | NDA
     if path.is_dir() or path.suffix.lower() in SUFFIXES:
         return _open_files(path, shown, form)
     file = DataFile("", shown, path)
-    with path.open("rb") as stream:
-        is_idx = stream.read(2) in (_GZIP, _IDX)
+    try:
+        with path.open("rb") as stream:
+            is_idx = stream.read(2) in (_GZIP, _IDX)
+    except OSError as error:
+        raise DataError([file.problem(f"cannot be read: {error.strerror}")]) from error
     x = read_idx_images(file) if is_idx else read_npz_images(file)
     if x.dtype.kind not in "iuf":
         raise DataError([file.problem(f"images must be numbers, not {x.dtype}")])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from postgresql_server import Server
 from tunectl.config.search_schema import Component, Direction
 from tunectl.search.pruners import PRUNERS, make_pruner
 from tunectl.studies import attributes
-from tunectl.studies.epoch_log import LATE_S, EpochLog, open_log
+from tunectl.studies.epoch_log import LATE_S, SECURE_S, EpochLog, open_log
 from tunectl.studies.storage import open_storage
 
 
@@ -86,6 +88,32 @@ def test_short_epochs_are_written_together_and_a_long_one_at_once(
     clock.now_s += 60 * LATE_S
     report(log, 6)
     assert set(stored(database)) == {1, 2, 3, 4, 5, 6}
+
+
+def test_what_is_written_is_on_the_disk_itself_after_a_while(
+    database: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = log_of(open_study(database).ask(), clock)
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    for epoch in range(1, 20):
+        report(log, epoch)
+        clock.now_s += SECURE_S / 10
+    assert len(synced) == 1
+
+
+def test_several_threads_of_a_function_may_report(database: str, clock: Clock) -> None:
+    log = log_of(open_study(database).ask(), clock)
+
+    def report_some(first: int) -> None:
+        for epoch in range(first, first + 20):
+            log.add(epoch, 0.5)
+            log.should_prune()
+            log.write(secure=False)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(report_some, range(0, 80, 20)))
+    assert set(stored(database)) == set(range(80))
 
 
 def test_values_come_back_to_the_bit(database: str, clock: Clock) -> None:

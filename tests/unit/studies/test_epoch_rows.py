@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -55,6 +56,23 @@ def test_the_disk_is_waited_for_when_that_is_asked_for_and_once(
         rows.secure()
         assert synced == [f"{Path(database.removeprefix('sqlite:///')).name}-wal"]
         assert study.get_trials()[0].intermediate_values == {1: 0.5, 2: 0.4}
+
+
+def test_a_disk_that_refuses_is_told_and_asked_again(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with opened(database) as (_, rows):
+        rows.add({1: 0.5})
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="Input/output"):
+            patch.setattr(os, "fsync", refuse)
+            rows.secure()
+        synced: list[int] = []
+        monkeypatch.setattr(os, "fsync", synced.append)
+        rows.secure()
+        assert len(synced) == 1
 
 
 def test_what_left_the_log_is_on_the_disk(database: str) -> None:
