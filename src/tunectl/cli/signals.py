@@ -67,6 +67,7 @@ class StopRequest:
 
 
 _requests: list[StopRequest] = []
+_masks: list[set[int | signal.Signals]] = []
 
 
 @contextmanager
@@ -107,19 +108,32 @@ def stopping_gently(say: Callable[[], None] = lambda: None) -> Iterator[StopRequ
             signal.signal(number, handler)
 
 
-def _forget_in_child() -> None:
+def _before_fork() -> None:
+    # A signal for the child must not come before the child knows what to do with it.
+    if _requests:
+        _masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING))
+
+
+def _after_fork() -> None:
+    if _masks:
+        signal.pthread_sigmask(signal.SIG_SETMASK, _masks.pop())
+
+
+def _after_fork_in_child() -> None:
     """Let a process that a user's function forks obey signals itself: they are not for this one."""
-    if not _requests:
-        return
-    _requests.clear()
-    signal.set_wakeup_fd(-1)
-    for number in STOPPING:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            interrupt = number == signal.SIGINT
-            signal.signal(number, signal.default_int_handler if interrupt else signal.SIG_DFL)
+    if _requests:
+        _requests.clear()
+        signal.set_wakeup_fd(-1)
+        for number in STOPPING:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                interrupt = number == signal.SIGINT
+                signal.signal(number, signal.default_int_handler if interrupt else signal.SIG_DFL)
+    _after_fork()
 
 
-os.register_at_fork(after_in_child=_forget_in_child)
+os.register_at_fork(
+    before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child
+)
 
 
 @contextmanager
