@@ -8,8 +8,10 @@ the process that forks: a JSON document per line says what to run, and one per l
 from __future__ import annotations
 
 import atexit
+import fcntl
 import functools
 import gc
+import itertools
 import json
 import os
 import re
@@ -19,7 +21,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
+import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -27,6 +32,7 @@ from typing import Any, NoReturn
 import pytest
 
 PATIENCE_S = 300.0
+LINGER_S = 20.0  # what a command has started may live on for so long, on a busy machine
 CHANGING = "write,pwrite64,fsync,fdatasync,ftruncate,rename,unlink,rmdir,mkdir,symlink"
 
 
@@ -44,17 +50,18 @@ class Ended:
 
 
 class ForkedTunectl:
-    """The process whose forks run the command."""
+    """The process whose forks run the command; it is started when it is needed, again if it broke.
+
+    `patience_s` is how long a command may take, `linger_s` how long after it something that it has
+    started may still hold its output.
+    """
 
     def __init__(self) -> None:
+        self.patience_s, self.linger_s = PATIENCE_S, LINGER_S
         self._said = tempfile.TemporaryDirectory()  # not in the project, whose disk may be full
-        self._process = subprocess.Popen(
-            [sys.executable, __file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        )
+        self._numbers = itertools.count(1)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._child: int | None = None
 
     def __call__(
         self,
@@ -75,39 +82,100 @@ class ForkedTunectl:
             file_limit: The largest size that a file may have, in bytes.
             environment: All its environment variables; None for those of the tests.
         """
+        number = next(self._numbers)  # nobody else writes to these files
+        said = [Path(self._said.name, f"{name}-{number}.txt") for name in ("out", "err")]
         request = {
             "folder": str(folder),
-            "said": self._said.name,
+            "said": [str(file) for file in said],
             "arguments": arguments,
             "inject": inject,
             "trace": None if trace is None else str(trace),
             "file_limit": file_limit,
             "environment": None if environment is None else dict(environment),
         }
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        print(json.dumps(request), file=self._process.stdin, flush=True)
-        assert select.select([self._process.stdout], [], [], PATIENCE_S)[0], f"hangs: {arguments}"
-        answer = json.loads(self._process.stdout.readline())
+        try:
+            answer = self._ask(request)
+            if "code" in answer:
+                self._wait_for_what_is_left(said)
+            self._child = None
+        except BaseException:  # what is still under way must not answer the next request
+            self.end()
+            raise
         if "refused" in answer:
             pytest.skip(f"strace cannot be used here: {answer['refused']}")
-        out, err = (Path(self._said.name, name).read_text() for name in ("out.txt", "err.txt"))
+        out, err = (file.read_text() for file in said)
+        for file in said:
+            file.unlink()
         assert "Traceback" not in out + err, err
         assert "fault of tunectl" not in err, err
         return Ended(int(answer["code"]), out, err)
 
     def end(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.communicate()
+        """End the process, the command that it runs and what that has started."""
+        process, child = self._process, self._child
+        self._process = self._child = None
+        if process is not None:
+            process.kill()
+        if child is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)
+        if process is not None:
+            with process:  # closes its pipes
+                process.wait()
+
+    def close(self) -> None:
+        """End it for good."""
+        self.end()
         self._said.cleanup()
+
+    def _ask(self, request: Mapping[str, Any]) -> Any:
+        """Return what came of a request."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, __file__],
+                bufsize=0,  # `select` does not know of what was read ahead
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            )
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        self._child = self._answer(request)["child"]
+        answer = self._answer(request)
+        assert "broken" not in answer, answer["broken"]
+        return answer
+
+    def _answer(self, request: Mapping[str, Any]) -> Any:
+        assert self._process is not None and self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], self.patience_s)
+        assert ready, f"hangs: {request['arguments']}"
+        line = self._process.stdout.readline()
+        assert line, f"the process that forks has died of {request['arguments']}"
+        return json.loads(line)
+
+    def _wait_for_what_is_left(self, said: Sequence[Path]) -> None:
+        """Wait until nobody can write to the output any more, as who reads from a pipe does."""
+        deadline = time.monotonic() + self.linger_s
+        while any(_is_held(file) for file in said):
+            assert time.monotonic() < deadline, "something that it started was left behind"
+            time.sleep(0.05)
+
+
+def _is_held(file: Path) -> bool:
+    """Whether a process has a file open that was locked when it was opened."""
+    with file.open() as opened:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 @functools.cache
 def forked_tunectl() -> ForkedTunectl:
     """Return the one that all tests of this process share."""
     command = ForkedTunectl()
-    atexit.register(command.end)
+    atexit.register(command.close)
     return command
 
 
@@ -115,11 +183,20 @@ def forked_tunectl() -> ForkedTunectl:
 
 
 def main() -> None:
-    """Answer requests until there is none."""
+    """Answer requests until there is none, each with the fork's number and then with its end."""
     import_all()
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    for line in sys.stdin:
-        answers.write(json.dumps(run_once(**json.loads(line))) + "\n")
+    with os.fdopen(os.dup(1), "w", buffering=1) as answers:
+        for line in sys.stdin:
+            request = json.loads(line)
+            inject, trace = request.pop("inject"), request.pop("trace")
+            reader, writer = os.pipe()
+            child = os.fork()
+            if child == 0:
+                os.close(writer)
+                _be_the_command(reader, **request)
+            os.close(reader)
+            answers.write(json.dumps({"child": child}) + "\n")
+            answers.write(json.dumps(run_once(child, writer, inject, trace)) + "\n")
 
 
 def import_all() -> None:
@@ -143,29 +220,41 @@ def import_all() -> None:
     gc.freeze()  # what is there by now need not be looked at in each fork
 
 
-def run_once(*, inject: str | None, trace: str | None, **command: Any) -> dict[str, Any]:
-    """Run the command in a fork, under strace if there is something to inject or to trace."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(writer)
-        _be_the_command(reader, **command)
-    os.close(reader)
+def run_once(child: int, go: int, inject: str | None, trace: str | None) -> dict[str, Any]:
+    """Let a fork run, under strace if there is something to inject or to trace; say how it ended.
+
+    Args:
+        child: The fork.
+        go: A pipe to it; it waits for what comes out of it.
+        inject: What strace is to break, in its own words.
+        trace: A file for the calls that change something.
+    """
     tracer = None
     try:
         if inject or trace:
-            tracer = _attach(child, inject, trace)
-        os.write(writer, b"go")
+            try:
+                tracer = _attach(child, inject, trace)
+            except OSError as error:
+                _kill(child)
+                return {"refused": str(error)}
+        os.write(go, b"go")
         _, status = os.waitpid(child, 0)
-    except OSError as error:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        return {"refused": str(error)}
-    finally:
-        os.close(writer)
         if tracer is not None:
             tracer.communicate(timeout=60)
+    except Exception:
+        _kill(child)
+        if tracer is not None:
+            tracer.kill()
+        return {"broken": traceback.format_exc()}
+    finally:
+        os.close(go)
     return {"code": os.waitstatus_to_exitcode(status)}
+
+
+def _kill(child: int) -> None:
+    with suppress(ProcessLookupError, ChildProcessError):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def _attach(process: int, inject: str | None, trace: str | None) -> subprocess.Popen[str]:
@@ -186,39 +275,51 @@ def _attach(process: int, inject: str | None, trace: str | None) -> subprocess.P
     return tracer
 
 
-def _be_the_command(
-    go: int,
+def _be_the_command(go: int, *, said: Sequence[str], **command: Any) -> NoReturn:
+    """Wait for the word, then be the command; whatever happens, end with it."""
+    code = 1
+    try:
+        os.setsid()  # so that it can be ended with all that it has started
+        _redirect(os.devnull, 0, os.O_RDONLY)
+        for number, name in enumerate(said, start=1):
+            _redirect(name, number, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            fcntl.flock(number, fcntl.LOCK_EX)  # until nobody has it open any more
+        os.read(go, 1)
+        os.close(go)
+        code = _run_command(**command)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        gc.collect()  # as at a usual end, the database is closed
+        os._exit(code)
+
+
+def _run_command(
     *,
     folder: str,
-    said: str,
     arguments: Sequence[str],
     file_limit: int | None,
     environment: Mapping[str, str] | None,
-) -> NoReturn:
+) -> int:
+    """Run the command here; return its exit code."""
+    import numpy as np
+
+    from tunectl.__main__ import main as command
+
     os.chdir(folder)
     if environment is not None:
         os.environ.clear()
         os.environ.update(environment)
-    os.read(go, 1)
-    os.close(go)
-    _redirect(os.devnull, 0, os.O_RDONLY)
-    _redirect(f"{said}/out.txt", 1, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    _redirect(f"{said}/err.txt", 2, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     if file_limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+    np.random.seed()  # two forks are not to draw the same
     sys.argv = ["tunectl", *arguments]
     sys.path[0] = str(Path(sys.executable).parent)  # as if it had been started from there
-    from tunectl.__main__ import main as command
-
     try:
         command()
     except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-        code = 1
-    gc.collect()  # as at a usual end, the database is closed
-    os._exit(code)
+        return end.code if isinstance(end.code, int) else 1
+    return 0
 
 
 def _redirect(name: str, number: int, flags: int) -> None:

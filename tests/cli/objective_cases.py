@@ -199,14 +199,14 @@ CASES: dict[str, Case] = {
     ),
     "image_classifier": Case(
         make=_images,
-        long=("training.epochs=80",),
+        long=("training.epochs=200",),
         hopeless=(_NEVER,),
         wrong=("augmentation.rotation=400", "augmentation.rotation"),
         inputs="x.npy",
     ),
     "mlp": Case(
         make=_mlp,
-        long=("training.epochs=200",),
+        long=("training.epochs=600",),
         hopeless=(_NEVER,),
         wrong=("model.activation=sine", "model.activation"),
         inputs="x.npy",

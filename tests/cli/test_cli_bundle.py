@@ -179,8 +179,7 @@ def test_without_the_extra_it_says_that_there_is_no_onnx_file(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(WITHOUT_ONNX)
 
-    installed = Project(mixed.path)  # which Python starts anew for, as it has to here
-    result = installed.ok("best", "--export", "--to", tmp_path / "b", PYTHONPATH=str(tmp_path))
+    result = mixed.ok("best", "--export", "--to", tmp_path / "b", PYTHONPATH=str(tmp_path))
 
     assert "pip install 'tunectl[onnx]'" in result.err
     assert not (tmp_path / "b" / "model.onnx").exists()

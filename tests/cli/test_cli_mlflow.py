@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -21,11 +22,12 @@ from cli_project import (
     TUNECTL,
     Project,
     environment_with,
+    made_once,
     wait_for_file,
     wait_until,
 )
 from mlflow_server import MlflowServer, Run
-from warm_project import copy_of, mixed_project, small_project
+from warm_project import WarmProject, copy_of, mixed_project, small_project
 
 EXPERIMENT = "shared"
 N_TRIALS = 4
@@ -346,11 +348,18 @@ def test_a_server_that_hangs_holds_up_no_trial(server: MlflowServer, tmp_path: P
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Return a project with an old study that was mirrored to the local store afterwards."""
-    project = copy_of(mixed_project(tmp_path_factory), tmp_path_factory.mktemp("local"))
-    project.write(config=config_for(None), params=PARAMS)
-    project.ok("mlflow", "sync")
-    return project
+    """Return a project with an old study that was mirrored to the local store afterwards.
+
+    All processes of pytest-xdist share it, so a test may only do what leaves it as it is.
+    """
+    mixed = mixed_project(tmp_path_factory)
+
+    def mirror(folder: Path) -> None:
+        project = copy_of(mixed, folder)
+        project.write(config=config_for(None), params=PARAMS)
+        project.ok("mlflow", "sync")
+
+    return WarmProject(made_once(tmp_path_factory, "mirrored", mirror))
 
 
 def dump(project: Project) -> str:
@@ -359,7 +368,6 @@ def dump(project: Project) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.long
 def test_an_old_study_is_mirrored_with_the_states_of_its_trials(local: Project) -> None:
     with closing(sqlite3.connect(local.path / "optuna" / "mlflow.db")) as connection:
         rows = connection.execute(
@@ -375,7 +383,6 @@ def test_an_old_study_is_mirrored_with_the_states_of_its_trials(local: Project) 
 
 
 @pytest.mark.slow
-@pytest.mark.long
 def test_doctor_says_which_trials_mlflow_lacks(local: Project, tmp_path: Path) -> None:
     project = copy_of(local, tmp_path / "copy")
 
@@ -395,10 +402,11 @@ def test_doctor_says_which_trials_mlflow_lacks(local: Project, tmp_path: Path) -
 
 @pytest.mark.slow
 def test_the_first_champion_of_a_local_store_is_registered_and_can_be_loaded(
-    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+    local: Project, tmp_path: Path
 ) -> None:
-    project = copy_of(mixed_project(tmp_path_factory), tmp_path / "copy")
-    project.write(config=config_for(None), params=PARAMS)
+    project = copy_of(local, tmp_path / "copy")
+    shutil.rmtree(project.path / "optuna" / "mlflow-artifacts")
+    (project.path / "optuna" / "mlflow.db").unlink()  # the study still knows its runs in it
 
     made = project.ok("best", "--register", "--json").document()
 
@@ -412,7 +420,6 @@ def test_the_first_champion_of_a_local_store_is_registered_and_can_be_loaded(
 
 
 @pytest.mark.slow
-@pytest.mark.long
 def test_a_second_sync_of_a_local_store_leaves_every_row_as_it_was(local: Project) -> None:
     before = dump(local)
 
@@ -422,7 +429,6 @@ def test_a_second_sync_of_a_local_store_leaves_every_row_as_it_was(local: Projec
 
 
 @pytest.mark.slow
-@pytest.mark.long
 def test_a_trial_that_nobody_runs_any_more_is_shown_as_killed(tmp_path: Path) -> None:
     project = small_project(tmp_path, config=config_for(None))
     project.ok("study", "create")
@@ -440,7 +446,6 @@ def test_a_trial_that_nobody_runs_any_more_is_shown_as_killed(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.long
 def test_the_page_is_shown_on_loopback_and_nothing_is_left_of_it(local: Project) -> None:
     import socket
 
@@ -516,7 +521,6 @@ def test_a_sync_that_fails_shows_no_password(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.long
 def test_a_killed_tune_leaves_no_run_running_and_no_model_behind(
     local: Project, tmp_path: Path
 ) -> None:

@@ -126,7 +126,6 @@ def shared(postgresql: Server, tmp_path: Path) -> Iterator[Shared]:
             assert PASSWORD.encode() not in file.read_bytes(), file
 
 
-@pytest.mark.long
 def test_every_command_works_on_a_server_and_none_shows_the_password(shared: Shared) -> None:
     project = shared.project("one")
     assert (

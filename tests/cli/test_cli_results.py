@@ -310,7 +310,7 @@ def test_wrong_usage_is_exit_2_and_says_what_is_meant(
     assert words in result.said
 
 
-@pytest.mark.parametrize("command", [["summary"], ["summary", "--json"]])
+@pytest.mark.parametrize("command", [["summary"], ["summary", "--json"], ["study", "show"]])
 def test_a_closed_pipe_ends_it_quietly(mixed: Project, command: list[str]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
@@ -333,7 +333,6 @@ def test_a_closed_pipe_ends_it_quietly(mixed: Project, command: list[str]) -> No
 def test_a_character_that_the_terminal_does_not_have_is_no_reason_to_fail(mixed: Project) -> None:
     best = mixed.study("mixed").best_trial.number
 
-    installed = Project(mixed.path)
-    result = installed.ok("trial", "show", str(best), PYTHONIOENCODING="ascii")
+    result = mixed.ok("trial", "show", str(best), PYTHONIOENCODING="ascii")
 
     assert "R?" in result.out

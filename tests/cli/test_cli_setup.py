@@ -174,7 +174,7 @@ def test_demo_writes_the_same_bytes_for_the_same_seed(tmp_path: Path) -> None:
     project = WarmProject(tmp_path)
 
     result = project.ok("demo", "a", "--samples", "20", "--seed", "5")
-    project.ok("demo", "b", "--samples", "20", "--seed", "5")
+    Project(tmp_path).ok("demo", "b", "--samples", "20", "--seed", "5")
     project.ok("demo", "c", "--samples", "20", TUNECTL_SEED="6")
 
     assert result.out.splitlines() == [

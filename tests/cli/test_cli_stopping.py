@@ -36,7 +36,7 @@ def end(process: subprocess.Popen[str], number: int) -> tuple[int, str]:
     return process.returncode, err
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_study_that_is_stopped_again_and_again_goes_on_with_the_same_trial(
     tmp_path: Path,
 ) -> None:
@@ -93,11 +93,7 @@ def test_a_study_that_is_stopped_again_and_again_goes_on_with_the_same_trial(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("numbers", "code"),
-    [
-        ("HUP", 143),
-        ("INT INT", 130),
-        pytest.param("TERM TERM", 143, marks=pytest.mark.long),
-    ],
+    [("HUP", 143), ("INT INT", 130), ("TERM TERM", 143)],
 )
 def test_a_running_trial_obeys_at_once(tmp_path: Path, numbers: str, code: int) -> None:
     project = small_project(tmp_path, params=PARAMS, optuna_params=LONG)

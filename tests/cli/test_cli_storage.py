@@ -169,7 +169,7 @@ def test_of_many_that_create_a_study_at_once_one_does(tmp_path: Path) -> None:
     assert "Traceback" not in "".join(err for _, err in (*with_exist_ok, *without))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_many_that_tune_at_once_from_an_empty_folder_run_one_study_exactly(tmp_path: Path) -> None:
     project = small_project(tmp_path)
 

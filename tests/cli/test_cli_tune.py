@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -208,12 +209,13 @@ def test_a_new_project_runs_on_the_demonstration_data_as_it_is(tmp_path: Path) -
 @pytest.mark.slow
 def test_two_processes_on_one_study_run_exactly_the_budget(tmp_path: Path) -> None:
     project = function_project(tmp_path, n_trials=4)
-    slowly = ("tune", "training.pause_s=0.05")
+    slowly = ("tune", "training.pause_s=0.2")
 
     with project.started(*slowly) as one, project.started(*slowly) as other:
-        codes = [process.wait(120) for process in (one, other)]
+        said = [process.communicate(timeout=120)[1] for process in (one, other)]
 
-    assert codes == [0, 0]
+    assert [one.returncode, other.returncode] == [0, 0]
+    assert all(re.search(r"trial \d+ +complete", err) for err in said), said
     trials = project.trials("s")
     assert [trial.number for trial in trials] == [0, 1, 2, 3]
     assert {trial.state.name for trial in trials} == {"COMPLETE"}

@@ -1,12 +1,17 @@
 """`cli_project` with a command that is warm: run in a fork of a process that has imported it all.
 
-Arguments, environment, standard streams, signals and exit code are those of a process of its own;
-what is saved is Python's start and the imports, which are most of what a short command costs. What
-is started and not waited for, and what runs on a terminal, is the installed command all the same.
+Arguments, working folder, standard streams and exit code are those of a process of its own, as are
+the environment's variables that the program itself reads. What is saved is Python's start and the
+imports, which are most of what a short command costs; the seed of its hashes and what libraries
+keep from their first use are those that all forks share.
+
+The installed command it is all the same where a variable is given that counts when Python starts or
+something is imported, for what is started and not waited for, and for what runs on a terminal.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import cli_project
@@ -14,6 +19,11 @@ import pytest
 from cli_project import Project, Result, environment_with
 
 from forked_tunectl import forked_tunectl
+
+# Read when Python starts or a library is imported, which in a fork has been.
+EARLY = re.compile(
+    r"(PYTHON|MPL|LC_|LD_|OMP_|OPENBLAS_|MKL_|TORCH|CUDA_).*|LANG(UAGE)?|TZ|TMPDIR|HOME"
+)
 
 
 class WarmProject(Project):
@@ -23,6 +33,8 @@ class WarmProject(Project):
         self, *arguments: str | Path, cwd: Path | None = None, **environment: str
     ) -> Result:
         """Run a command to its end, without a terminal."""
+        if any(EARLY.fullmatch(key) for key in environment):
+            return super().tunectl(*arguments, cwd=cwd, **environment)
         ended = forked_tunectl()(
             cwd or self.path,
             *map(str, arguments),

@@ -72,10 +72,23 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
         )
 
 
+def wait_for_a_trial(folder: Path, process: subprocess.Popen[bytes]) -> None:
+    while not any(folder.glob("outputs/*/*/trial_info.yaml")):
+        assert process.poll() is None, (folder / "log.txt").read_text()
+        time.sleep(0.01)
+
+
+def study_in(folder: Path) -> optuna.Study:
+    return optuna.load_study(study_name="torture", storage=f"sqlite:///{folder}/optuna/study.db")
+
+
+def states(folder: Path) -> list[optuna.trial.TrialState]:
+    return [trial.state for trial in study_in(folder).get_trials()]
+
+
 def facts(folder: Path) -> list[dict[str, Any]]:
     """Return all that must not depend on interruptions, trial by trial."""
-    study = optuna.load_study(study_name="torture", storage=f"sqlite:///{folder}/optuna/study.db")
-    return [_facts_of(folder, trial) for trial in study.get_trials()]
+    return [_facts_of(folder, trial) for trial in study_in(folder).get_trials()]
 
 
 def _facts_of(folder: Path, trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
@@ -111,10 +124,14 @@ def test_a_study_that_is_killed_again_and_again_is_the_study_it_would_have_been(
 ) -> None:
     folder = make_project(tmp_path / "project")
     chance = random.Random(number)
-    kills = 0
+    kills = interrupted = 0
     while kills < (KILLS or 3):
         process = start(folder)
-        time.sleep(chance.uniform(1.0, 4.0))
+        if kills == 0:  # once in the middle of a trial, then at any moment, also before the first
+            wait_for_a_trial(folder, process)
+            time.sleep(chance.uniform(0.0, 0.1))
+        else:
+            time.sleep(chance.uniform(1.0, 4.0))
         if process.poll() is not None:
             break  # it has come to its end in spite of all
         process.send_signal(number)
@@ -123,9 +140,11 @@ def test_a_study_that_is_killed_again_and_again_is_the_study_it_would_have_been(
             break  # it was ending just then
         assert code == CODES[number]
         kills += 1
+        interrupted += optuna.trial.TrialState.RUNNING in states(folder)
     assert start(folder).wait(1200) == 0
 
     assert kills >= (KILLS or 1)
+    assert interrupted >= 1
     assert {one["state"] for one in unbroken} == {"COMPLETE", "PRUNED"}
     assert facts(folder) == unbroken
     assert "Traceback" not in (folder / "log.txt").read_text()

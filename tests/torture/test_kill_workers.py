@@ -129,7 +129,7 @@ def harry(folder: Path, target: str, number: int) -> int:
 
 
 CASES: list[Any] = [
-    pytest.param(target, number, marks=pytest.mark.long)
+    pytest.param(target, number, marks=[pytest.mark.long] * (target != "worker"))
     for target in ("coordinator", "worker", "group")
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
     if KILLS or number == signal.SIGKILL

@@ -90,7 +90,7 @@ def unbroken_study(tmp_path_factory: pytest.TempPathFactory) -> Unbroken:
     untouched, finished = base / "untouched", base / "finished"
     with FileLock(base / "unbroken.lock"):
         if not (base / "unbroken.done").exists():
-            make_project(untouched, SHORT)
+            make_project(emptied(untouched), SHORT)
             ended = forked_tunectl()(copy_of(untouched, finished), "tune")
             assert ended.code == 0, ended
             (base / "unbroken.done").touch()
@@ -104,7 +104,7 @@ def traced_writes(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Write]:
     base = shared_folder(tmp_path_factory)
     with FileLock(base / "trace.lock"):
         if not (base / "trace.done").exists():
-            folder = make_project(base / "traced", SHORT)
+            folder = make_project(emptied(base / "traced"), SHORT)
             assert forked_tunectl()(folder, "tune", trace=base / "trace").code == 0
             (base / "trace.done").touch()
     writes = read_writes(base / "trace")
@@ -152,10 +152,15 @@ def make_project(folder: Path, search: str, *, samples: int = 60, config: str = 
     return folder
 
 
+def emptied(folder: Path) -> Path:
+    """Remove what a test that was skipped or failed has left half made in a folder's place."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
 def copy_of(project: Path, folder: Path) -> Path:
     """Return a copy of a project, links as links; what stood in its place is removed."""
-    shutil.rmtree(folder, ignore_errors=True)
-    return Path(shutil.copytree(project, folder, symlinks=True))
+    return Path(shutil.copytree(project, emptied(folder), symlinks=True))
 
 
 def start(

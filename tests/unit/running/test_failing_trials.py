@@ -130,7 +130,12 @@ def first_goes_wrong(wrong: Callable[[TrialContext, int], float]) -> Body:
 
 @pytest.mark.parametrize(
     ("value", "policy", "state"),
-    [(NAN, "prune", "pruned"), (INF, "fail", "failed"), (-INF, "prune", "pruned")],
+    [
+        (NAN, "prune", "pruned"),
+        (NAN, "fail", "failed"),
+        (INF, "fail", "failed"),
+        (-INF, "prune", "pruned"),
+    ],
 )
 def test_a_value_that_is_no_number_ends_the_trial_at_its_epoch_and_the_study_goes_on(
     tmp_path: Path, value: float, policy: str, state: str
@@ -153,7 +158,7 @@ def test_a_value_that_is_no_number_ends_the_trial_at_its_epoch_and_the_study_goe
     assert ended[0].error == bad.user_attrs["error"]
 
 
-@pytest.mark.parametrize("value", [NAN, -INF])
+@pytest.mark.parametrize("value", [NAN, INF, -INF])
 def test_a_final_value_that_is_no_number_never_is_the_best(tmp_path: Path, value: float) -> None:
     study = Study(tmp_path)
 
