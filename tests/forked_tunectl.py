@@ -156,12 +156,12 @@ class ForkedTunectl:
     def _wait_for_what_is_left(self, said: Sequence[Path]) -> None:
         """Wait until nobody can write to the output any more, as who reads from a pipe does."""
         deadline = time.monotonic() + self.linger_s
-        while any(_is_held(file) for file in said):
+        while any(is_held(file) for file in said):
             assert time.monotonic() < deadline, "something that it started was left behind"
             time.sleep(0.05)
 
 
-def _is_held(file: Path) -> bool:
+def is_held(file: Path) -> bool:
     """Whether a process has a file open that was locked when it was opened."""
     with file.open() as opened:
         try:

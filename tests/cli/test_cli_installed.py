@@ -27,11 +27,11 @@ LINES = (
     "study import mixed.jsonl again",
     "study delete again --yes",
     "best --export --to bundle",
-    "predict x.npy --bundle bundle --out y.npy",
+    "predict x.npy --bundle bundle",
     "init new",
     "demo new/data --samples 20",
 )
-MADE = ("report.html", "plots/history.png", "mixed.jsonl", "bundle", "y.npy", "new/params.yaml")
+MADE = ("report.html", "plots/history.png", "mixed.jsonl", "bundle", "new/params.yaml")
 
 
 @pytest.mark.slow
