@@ -91,7 +91,8 @@ def init(
     except OSError as error:
         raise StorageError(f"cannot write to {folder}: {error.strerror}") from error
     if not context.obj.quiet:
-        elsewhere = f"cd {shlex.quote(str(directory))}, then " if directory is not None else ""
+        is_here = directory is None or folder.resolve() == context.obj.project.resolve()
+        elsewhere = "" if is_here else f"cd {shlex.quote(str(directory))}, then "
         stderr().print(Text(f"next: {elsewhere}tunectl check, then tunectl tune"), soft_wrap=True)
 
 
