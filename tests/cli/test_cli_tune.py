@@ -209,7 +209,7 @@ def test_a_new_project_runs_on_the_demonstration_data_as_it_is(tmp_path: Path) -
 @pytest.mark.slow
 def test_two_processes_on_one_study_run_exactly_the_budget(tmp_path: Path) -> None:
     project = function_project(tmp_path, n_trials=4)
-    slowly = ("tune", "training.pause_s=0.2")
+    slowly = ("tune", "training.pause_s=0.3")
 
     with project.started(*slowly) as one, project.started(*slowly) as other:
         said = [process.communicate(timeout=120)[1] for process in (one, other)]
