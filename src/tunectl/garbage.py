@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import gc
 
-# A few looks for all imports together; and still a bound for a command that draws figures.
-SELDOM = 50_000
+# More than the imports of a short command leave, and still a bound for one that draws figures.
+SELDOM = 200_000
 
 _usual: list[tuple[int, int, int]] = []
 

@@ -1,26 +1,72 @@
-"""Which `params.yaml` goes with which objective."""
+"""Which `params.yaml` goes with which objective.
+
+A model takes as long to make as a short command has altogether, so each is imported when asked for.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, SerializeAsAny
 
-from tunectl.config.image_run import ImageRun
-from tunectl.config.mlp_run import MlpRun
 from tunectl.config.run import CommandRun, OpenRun, Run, ScriptRun
-from tunectl.config.signal_run import SignalRun, TrainingRun
 from tunectl.config.values import describe
 
-RUNS: Mapping[str, type[Run]] = {
-    "flow_cnn": TrainingRun,
-    "signal_regressor": SignalRun,
-    "mlp": MlpRun,
-    "image_classifier": ImageRun,
-    "script": ScriptRun,
-}
+
+class _Runs(Mapping[str, type[Run]]):
+    """A model for each name, imported when it is looked up."""
+
+    def __init__(self, models: Mapping[str, Callable[[], type[Run]]]) -> None:
+        self._models = models
+
+    def __getitem__(self, objective: str) -> type[Run]:
+        return self._models[objective]()
+
+    def __contains__(self, objective: object) -> bool:
+        return objective in self._models  # without making it
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._models)
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+
+def _flow_cnn() -> type[Run]:
+    from tunectl.config.signal_run import TrainingRun
+
+    return TrainingRun
+
+
+def _signal_regressor() -> type[Run]:
+    from tunectl.config.signal_run import SignalRun
+
+    return SignalRun
+
+
+def _mlp() -> type[Run]:
+    from tunectl.config.mlp_run import MlpRun
+
+    return MlpRun
+
+
+def _image_classifier() -> type[Run]:
+    from tunectl.config.image_run import ImageRun
+
+    return ImageRun
+
+
+RUNS: Mapping[str, type[Run]] = _Runs(
+    {
+        "flow_cnn": _flow_cnn,
+        "signal_regressor": _signal_regressor,
+        "mlp": _mlp,
+        "image_classifier": _image_classifier,
+        "script": lambda: ScriptRun,
+    }
+)
 """Objective of the program's own → the model of its `params.yaml`."""
 
 DEFAULT_OBJECTIVE = "flow_cnn"
@@ -37,7 +83,8 @@ def run_model(objective: object) -> type[Run]:
         return CommandRun
     if isinstance(objective, str) and ":" in objective:
         return OpenRun
-    return RUNS.get(str(objective), RUNS[DEFAULT_OBJECTIVE])
+    name = str(objective)
+    return RUNS[name if name in RUNS else DEFAULT_OBJECTIVE]
 
 
 def objective_flaw(objective: object) -> str | None:
