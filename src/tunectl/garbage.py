@@ -1,6 +1,6 @@
 """How often Python looks for garbage: hardly ever while it imports, as usual once trials run.
 
-What is imported stays, so looking through it again and again finds nothing: a fifth of the time
+What is imported stays, so looking through it again and again finds nothing: a sixth of the time
 from the start to the first batch. It must not know anything else of the program.
 """
 

@@ -7,6 +7,7 @@ atomically.
 from __future__ import annotations
 
 import datetime as dt
+import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -200,6 +201,14 @@ class TrialDir:
     def write_info(self, info: Mapping[str, Any]) -> None:
         """Write `trial_info.yaml`."""
         atomic.write_yaml(self.info_file, info)
+
+    def read_metrics(self) -> dict[str, Any]:
+        """Return `metrics.json`, empty where there is none that can be read."""
+        try:
+            document = json.loads(self.metrics_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return document if isinstance(document, dict) else {}
 
     def read_info(self) -> dict[str, Any]:
         """Return `trial_info.yaml`, empty where there is none that can be read."""

@@ -38,6 +38,15 @@ def states_text(states: Mapping[str, int]) -> Text:
     return text if text.plain else Text("no trials", style="dim")
 
 
+def nothing_complete(summary: StudySummary) -> str:
+    """Return what a study has come to that has no complete trial, in words."""
+    states = summary.states
+    text = "no trial is complete yet, so best will have nothing"
+    if states["pruned"] and not states["failed"]:
+        text += "; every trial that ran was pruned, and trial list says why"
+    return text
+
+
 def trial_table(
     trials: Sequence[TrialSummary], summary: StudySummary, *, short: bool = False
 ) -> Table:

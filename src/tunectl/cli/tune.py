@@ -361,27 +361,18 @@ def _say_how_to_go_on(session: Session, store: Store, name: str) -> None:
     stderr().print(Text(text), soft_wrap=True)
 
 
-def _nothing_complete(summary: StudySummary) -> str:
-    """Return what a study has come to that has no complete trial, in words."""
-    states = summary.states
-    text = "no trial is complete yet, so best will have nothing"
-    if states["pruned"] and not states["failed"]:
-        text += "; every trial that ran was pruned, and trial list says why"
-    return text
-
-
 def _show_end(
     session: Session, store: Store, summary: StudySummary, mirrored: MirrorEnd | None
 ) -> None:
     """Print the best trial, its targets, and what to type next."""
     from rich.text import Text
 
-    from tunectl.cli.render import best_view, front_view, states_text, test_table
+    from tunectl.cli.render import best_view, front_view, nothing_complete, states_text, test_table
     from tunectl.reports.summary import read_trial_files
 
     head = Text(f"study {summary.name}: ") + states_text(summary.states)
     if summary.best is None:
-        show(head, *mirror_view(mirrored), Text(_nothing_complete(summary), style="dim"))
+        show(head, *mirror_view(mirrored), Text(nothing_complete(summary), style="dim"))
         return
     views: list[Any] = [head, Text(""), *front_view(summary), *best_view(summary.best, summary)]
     metrics = read_trial_files(summary.best, store.project).metrics

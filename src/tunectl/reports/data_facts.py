@@ -18,17 +18,7 @@ if TYPE_CHECKING:
 def look_at_data(
     directory: TrialDir, config: TrialConfig, project: Path, network: PackagedNet
 ) -> DataFacts | None:
-    """Return what is known of a completed trial's data.
-
-    Args:
-        directory: The trial's folder.
-        config: The trial's configuration.
-        project: Absolute path of the project folder.
-        network: The trial's network.
-
-    Returns:
-        None where the files are gone, or are not those of the training any more.
-    """
+    """Return what is known of a completed trial's data; see `Traceable.data_facts`."""
     objective = find_objective(config.run)
     if not isinstance(objective, Traceable):
         return None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -362,7 +361,7 @@ def read_trial_files(trial: TrialSummary, project: Path) -> TrialFiles:
         return TrialFiles(metrics={}, config={})
     directory = TrialDir(project / trial.output_dir)
     return TrialFiles(
-        metrics=_read(directory.metrics_file, json.loads),
+        metrics=directory.read_metrics(),
         config=_read(directory.config_file, yaml.safe_load),
     )
 

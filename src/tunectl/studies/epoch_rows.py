@@ -1,9 +1,9 @@
 """Where the epochs of a running trial are written, and how firmly.
 
 A SQLite file with a write-ahead log survives the end of a process after each commit, also without
-waiting for the disk; only the loss of power asks for more. That wait is most of what a commit
-costs, so here it is left out until somebody needs it: a checkpoint, or the trial's end. Any other
-database is written as Optuna writes it.
+waiting for the disk; only the loss of power asks for more. On most disks that wait is what a
+commit costs, so here it is left out until somebody needs it: a checkpoint, or the trial's end. Any
+other database is written as Optuna writes it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -140,7 +139,7 @@ def _points(
     trial: FrozenTrial, directory: TrialDir | None, metric: str, start_ms: int
 ) -> tuple[Point, ...]:
     """Return the curves, epoch by epoch, and what came out in the end."""
-    document = _metrics_document(directory)
+    document = directory.read_metrics() if directory is not None else {}
     curves = _curves(trial, document, metric)
     end_ms = milliseconds(trial.datetime_complete) if trial.datetime_complete else start_ms
     epochs = max(
@@ -190,16 +189,6 @@ def _final_values(
         if isinstance(scores, Mapping):
             final |= {f"test_{score}/{target}": value for score, value in scores.items()}
     return final
-
-
-def _metrics_document(directory: TrialDir | None) -> Mapping[str, Any]:
-    if directory is None:
-        return {}
-    try:
-        document = json.loads(directory.metrics_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return document if isinstance(document, Mapping) else {}
 
 
 def _last_sign_ms(directory: TrialDir | None) -> int | None:

@@ -83,7 +83,7 @@ def test_what_left_the_log_is_on_the_disk(database: str) -> None:
         rows.secure()
 
 
-def test_without_a_log_every_commit_waits_for_the_disk(database: str) -> None:
+def test_without_a_log_there_is_nothing_to_secure(database: str) -> None:
     path = Path(database.removeprefix("sqlite:///"))
     with opened(database) as (study, rows):
         rows.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +61,7 @@ def read_record(
         target_names: Names of the targets, where they are known.
     """
     directory = directory_of(trial, project)
-    document = _document(directory)
+    document = directory.read_metrics() if directory is not None else {}
     curves = _curves(document, trial, metric)
     confusion, classes = _confusion(document)
     y_pred, y_true = _predictions(directory)
@@ -81,17 +80,6 @@ def read_record(
         classes=classes,
         has_directory=directory is not None,
     )
-
-
-def _document(directory: TrialDir | None) -> Mapping[str, Any]:
-    """Return what stands in `metrics.json`; nothing where it is missing or damaged."""
-    if directory is None:
-        return {}
-    try:
-        document = json.loads(directory.metrics_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return document if isinstance(document, Mapping) else {}
 
 
 def _curves(
