@@ -161,8 +161,10 @@ def frugal_memory() -> AbstractContextManager[None]:
 
 
 def release_memory() -> None:
-    """Collect garbage and give the memory that PyTorch holds in reserve back to the device."""
+    """Give back what a training has left behind: garbage, gradients on their way, reserves."""
+    _drop_unfinished_gradients()
     gc.collect()
+    _trim()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if torch.backends.mps.is_available():
@@ -178,15 +180,30 @@ def _kept_memory() -> AbstractContextManager[None]:
     return _thresholds(_LAVISH_THRESHOLDS)
 
 
+def _drop_unfinished_gradients() -> None:
+    """Make PyTorch forget what a backward pass has left that ended in an error.
+
+    The thread's queue still holds the gradients, and with them activations, of the operations that
+    were to come next. It lets go of them when it is used again, and has no call for that.
+    """
+    torch.zeros(1, requires_grad=True).sum().backward()  # type: ignore[no-untyped-call]
+
+
+def _trim() -> None:
+    """Give freed memory back to the machine; with another C library than glibc nothing happens."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 @contextmanager
 def _thresholds(wanted: Mapping[int, int]) -> Iterator[None]:
     """Set glibc's thresholds while the block lasts; with another C library nothing changes."""
-    library = ctypes.CDLL(None)
-    trim, tune = getattr(library, "malloc_trim", None), getattr(library, "mallopt", None)
-    if trim is None or tune is None:
+    tune = getattr(ctypes.CDLL(None), "mallopt", None)
+    if tune is None:
         yield
         return
-    trim(0)
+    _trim()
     try:
         for name, size in wanted.items():
             tune(name, size)
@@ -194,7 +211,7 @@ def _thresholds(wanted: Mapping[int, int]) -> Iterator[None]:
     finally:
         for name, size in _USUAL_THRESHOLDS.items():
             tune(name, size)
-        trim(0)
+        _trim()
 
 
 def _has(name: str, there: tuple[str, ...]) -> bool:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import random
+import weakref
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,3 +79,27 @@ def test_memory_can_be_had_as_usual_while_it_is_used_frugally_and_afterwards() -
 def test_releasing_memory_twice_is_harmless() -> None:
     release_memory()
     release_memory()
+
+
+def fail_in_the_backward_pass() -> weakref.ref[Any]:
+    """Return a reference to what lives as long as an operation that did not get its turn."""
+
+    def run_out(_: torch.Tensor) -> None:
+        raise MemoryError
+
+    inputs = torch.zeros(1, requires_grad=True)
+    kept, failing = inputs * 2, inputs * 3
+    hook = torch.nn.Identity()
+    kept.register_hook(hook)  # type: ignore[no-untyped-call]
+    failing.register_hook(run_out)  # type: ignore[no-untyped-call]
+    with pytest.raises(MemoryError):
+        (kept + failing).backward()  # type: ignore[no-untyped-call]
+    return weakref.ref(hook)
+
+
+def test_a_backward_pass_that_failed_leaves_no_gradients_behind() -> None:
+    left = fail_in_the_backward_pass()
+
+    release_memory()
+
+    assert left() is None
