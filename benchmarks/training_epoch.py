@@ -1,36 +1,35 @@
-"""One training epoch with its evaluation: the plain script's loop against `tunectl`'s, one thread.
+"""One training epoch with its evaluation: the plain script's loop against `tunectl`'s, one worker.
 
     python benchmarks/training_epoch.py [--quick]
 
-The same network, data, batch size and optimiser in one process, the two loops in turn. Ours is
-`fit` as a trial calls it: with the settings of PyTorch that a trial has, the metrics of every epoch
-and the best weights kept. The plain loop is that of `plain_script.py`.
+The same network, data, batch size and optimiser, the loops in turn. Ours is `fit` as a trial of a
+single worker calls it: with the settings of PyTorch that a trial has, the threads that it takes,
+the metrics of every epoch and the best weights kept. The plain loop is that of `plain_script.py`,
+with as many threads as PyTorch takes by itself and with one, and the faster counts.
 """
 
 from __future__ import annotations
 
-import copy
-import math
+import statistics
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
-
-import plain_script
 from pairs import Pairs, in_turn, timed
+from plain_loop import ElsewherePlainLoop, plain_loop
 from projects import demo_data
 from rows import Row, count, run_alone, seconds
 from tunectl.config.signal_run import TrainingRun
 from tunectl.objectives.signal_setup import SignalSetup
+from tunectl.running.slots import available_cores
 from tunectl.training.convolutions import Convolutions
 from tunectl.training.device import torch_settings
 from tunectl.training.loop import fit, start_training
-from tunectl.training.models import build_from
 from tunectl.training.state import FitPlan
+from tunectl.training.threads import threads_that_pay
 
 BLOCK_S, QUICK_BLOCK_S = 2.0, 0.3
 ROUNDS, QUICK_ROUNDS = 5, 2
@@ -67,63 +66,27 @@ CASES = (
 )
 
 
-class PlainLoop:
-    """The plain script's loop over one case.
-
-    Args:
-        run: The configuration.
-        device: Where it trains.
-    """
-
-    def __init__(self, run: TrainingRun, device: str) -> None:
-        self.device = torch.device(device)
-        assert run.dataset.x_path is not None and run.dataset.t_path is not None
-        data = plain_script.load_data(
-            Path(run.dataset.x_path), Path(run.dataset.t_path), 1, run.dataset.limit_samples or None
-        )
-        self.train, self.valid, _ = plain_script.make_loaders(data, run.training.batch_size)
-        ready = SignalSetup().prepare(run, Path(), "cpu")
-        torch.manual_seed(run.training.seed)
-        self.model = build_from(ready.plan).to(self.device)
-        self.optimizer = torch.optim.Adam(
-            self.model.parameters(),
-            lr=run.training.learning_rate,
-            weight_decay=run.training.weight_decay,
-        )
-        self.weights = torch.tensor(plain_script.TARGET_WEIGHTS, device=self.device)
-        self.lowest = math.inf
-
-    def train_epochs(self, count: int) -> None:
-        """Train so many epochs more."""
-        for _ in range(count):
-            plain_script.train_epoch(
-                self.model, self.train, self.optimizer, self.weights, self.device
-            )
-            predicted, true = plain_script.predict(self.model, self.valid, self.device)
-            value = float(np.mean((predicted - true) ** 2))
-            if value < self.lowest:
-                self.lowest, self.best = value, copy.deepcopy(self.model.state_dict())
-
-
 class OurLoop:
     """`fit` over one case, as a trial calls it.
 
     Args:
         run: The configuration.
         device: Where it trains.
+        threads: As many as it may take.
     """
 
-    def __init__(self, run: TrainingRun, device: str) -> None:
+    def __init__(self, run: TrainingRun, device: str, threads: int = 1) -> None:
         ready = SignalSetup().prepare(run, Path(), device)
         self.data, self.split, self.loss = ready.data, ready.split, ready.loss
         self.state = start_training(ready.plan, run.training, device)
         self.device, self.run = device, run
-        self.convolutions = Convolutions.choose(
-            self.data.device.type,
-            hidden=run.model.hidden,
-            batch_size=run.training.batch_size,
-            input_shape=self.data.input_shape,
-        )
+        sizes: dict[str, Any] = {
+            "hidden": run.model.hidden,
+            "batch_size": run.training.batch_size,
+            "input_shape": self.data.input_shape,
+        }
+        self.threads = threads_that_pay(threads, device=self.data.device.type, **sizes)
+        self.convolutions = Convolutions.choose(self.data.device.type, **sizes)
         self.convolutions.arrange(self.state.model)
 
     def train_epochs(self, count: int, on_batch: Callable[[], None] = lambda: None) -> None:
@@ -136,7 +99,7 @@ class OurLoop:
             metric="val_mse",
             direction="minimize",
         )
-        with torch_settings(self.device, threads=1), self.convolutions.in_use():
+        with torch_settings(self.device, threads=self.threads), self.convolutions.in_use():
             fit(self.state, self.data, self.split, plan, self.loss, lambda _: None, on_batch)
 
 
@@ -174,22 +137,25 @@ def measure_case(
         quick: Few and short rounds.
     """
     run = configured(case, folder)
-    plain, ours = PlainLoop(run, device), OurLoop(run, device)
-    # Not counted: what is imported and allocated at the first step.
-    for loop in (plain, ours):
-        loop.train_epochs(1)
-    once_s = max(timed(partial(loop.train_epochs, 1))() for loop in (plain, ours))
-    epochs = max(1, round((QUICK_BLOCK_S if quick else BLOCK_S) / once_s))
+    ours = OurLoop(run, device, threads=available_cores())
     rounds = QUICK_ROUNDS if quick else ROUNDS
-    taken = in_turn(
-        {
-            "plain": timed(partial(plain.train_epochs, epochs)),
-            "ours": timed(partial(ours.train_epochs, epochs)),
-        },
-        rounds,
-    )
-    pairs = Pairs(ours=taken["ours"], theirs=taken["plain"])
+    with plain_loop(run, device) as plain, plain_loop(run, device, threads=1) as plain_one:
+        loops: dict[str, OurLoop | ElsewherePlainLoop] = {
+            "plain": plain,
+            "plain, one thread": plain_one,
+            "ours": ours,
+        }
+        # Not counted: what is imported and allocated at the first step.
+        for loop in loops.values():
+            loop.train_epochs(1)
+        once_s = max(timed(partial(loop.train_epochs, 1))() for loop in loops.values())
+        epochs = max(1, round((QUICK_BLOCK_S if quick else BLOCK_S) / once_s))
+        sides = {name: timed(partial(loop.train_epochs, epochs)) for name, loop in loops.items()}
+        taken = in_turn(sides, rounds)
+    plain_s = {name: statistics.median(taken[name]) for name in loops if name != "ours"}
+    pairs = Pairs(ours=taken["ours"], theirs=taken[min(plain_s, key=lambda name: plain_s[name])])
     result, spread = pairs.times_faster()
+    others = ", ".join(f"{name} {seconds(one / epochs)}" for name, one in plain_s.items())
     return Row(
         what=f"one epoch, {case.size} network ({case.layout}, hidden {case.hidden}, "
         f"batch {case.batch_size}) on {device}, against the plain loop",
@@ -198,13 +164,13 @@ def measure_case(
         result=result,
         spread=spread,
         at_least=at_least or case.at_least,
-        note=f"{case.samples} samples, {count(rounds, 'pair')} of {count(epochs, 'epoch')}",
+        note=f"{case.samples} samples, {count(rounds, 'pair')} of {count(epochs, 'epoch')}, "
+        f"{count(ours.threads, 'thread')}; {others}",
     )
 
 
 def measure(*, quick: bool) -> Iterator[Row]:
     """Yield a row for each case."""
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         for case in CASES:
             yield measure_case(case, Path(name), quick=quick)

@@ -99,7 +99,7 @@ params_to_tune:
 }
 FINDINGS: list[tuple[str, int, str, str]] = [
     ("config.yaml", 1, "runtime.devic", "did you mean 'device'?"),
-    ("config.yaml", 1, "runtime.threads_per_worker", "expected a whole number"),
+    ("config.yaml", 1, "runtime.threads_per_worker", "valid: 1 or more, auto, or null"),
     ("params.yaml", 3, "training.epochs", "expected a whole number, not the text 'three'"),
     ("params.yaml", 4, "training.learnin_rate", "did you mean 'learning_rate'?"),
     ("params.yaml", 5, "training.dropout", "valid here: epochs, batch_size"),

@@ -56,15 +56,21 @@ def worker(
     from tunectl.cli.tune import budget_of, refuse_stored_problems, run_trials
     from tunectl.running.launch import check_machine
     from tunectl.running.opening import reopen_study
+    from tunectl.running.slots import threads_allowed
     from tunectl.studies.budget import is_met
     from tunectl.studies.storage import storage_errors
 
     session = session_of(context)
     store = open_store(session, storage)
     opened, settings = reopen_study(study, store.url)
-    settings = with_options(
-        todays_mlflow(store, settings), {"runtime.workers": 1, "runtime.device": device}
-    )
+    # How many others there are on this machine is not known.
+    most_threads = settings.surroundings.runtime.most_threads or threads_allowed() or 1
+    options = {
+        "runtime.workers": 1,
+        "runtime.most_threads": most_threads,
+        "runtime.device": device,
+    }
+    settings = with_options(todays_mlflow(store, settings), options)
     refuse_stored_problems(session, settings)
     budget = budget_of(settings, n_trials, until)
     with storage_errors(store.url):

@@ -50,8 +50,13 @@ class Runtime(Section):
         1, description="processes that run trials, or auto: as many as pays on this machine"
     )
     workers_per_gpu: int = Field(1, ge=1, description="processes that share one GPU")
-    threads_per_worker: int | None = Field(
-        1, ge=1, description="PyTorch threads of a worker; null shares the cores between workers"
+    threads_per_worker: int | Literal["auto"] | None = Field(
+        "auto",
+        description="PyTorch threads of a worker, or auto: by the size of a trial's network; null "
+        "shares the cores",
+    )
+    most_threads: int | None = Field(
+        None, ge=1, description="as many as auto may take; null shares the cores between workers"
     )
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="fp32, or bf16 for mixed precision"
@@ -63,6 +68,17 @@ class Runtime(Section):
     def _a_number_or_auto(cls, value: Any) -> Any:
         if value != "auto" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise ValueError(f"{value!r} is no number of workers; valid: 1 or more, or auto")
+        return value
+
+    @field_validator("threads_per_worker", mode="before")
+    @classmethod
+    def _threads_or_auto(cls, value: Any) -> Any:
+        number = isinstance(value, int) and not isinstance(value, bool) and value > 0
+        if not (number or value in ("auto", None)):
+            raise ValueError(
+                f"{value!r} is no number of threads; valid: 1 or more, auto, or null to share the "
+                "cores between the workers"
+            )
         return value
 
     @field_validator("device")

@@ -15,6 +15,7 @@ from tunectl.config.schema import Runtime
 from tunectl.objectives.base import Rehearsal
 from tunectl.objectives.exhaustion import memory_errors
 from tunectl.objectives.network_setup import NetworkSetup, Prepared
+from tunectl.objectives.threads import first_threads, take_threads
 from tunectl.training.convolutions import Convolutions
 from tunectl.training.device import torch_settings
 from tunectl.training.loop import predict, start_training, train_step
@@ -38,11 +39,12 @@ def rehearse(
 ) -> Rehearsal:
     """Take a few steps; see `Rehearsable.rehearse`."""
     settings = torch_settings(
-        device, deterministic=runtime.deterministic, threads=runtime.threads_per_worker
+        device, deterministic=runtime.deterministic, threads=first_threads(runtime)
     )
     with settings, memory_errors(device):
         ready = setup.prepare(run, project, device)
         convolutions = _convolutions(ready, runtime)
+        take_threads(runtime, ready, ready.training.batch_size)
         with convolutions.in_use():
             # A first step loads libraries, whose memory is not the network's.
             tiny = start_training(ready.plan.smallest(), ready.training, device)
@@ -75,11 +77,12 @@ def measure_rate(
 ) -> float:
     """Train for a while; see `Rehearsable.rate`."""
     settings = torch_settings(
-        device, deterministic=runtime.deterministic, threads=runtime.threads_per_worker
+        device, deterministic=runtime.deterministic, threads=first_threads(runtime)
     )
     with settings, memory_errors(device):
         ready = setup.prepare(run, project, device)
         convolutions = _convolutions(ready, runtime)
+        take_threads(runtime, ready, ready.training.batch_size)
         with convolutions.in_use():
             state = start_training(ready.plan, ready.training, device)
             convolutions.arrange(state.model)

@@ -30,6 +30,7 @@ from tunectl.objectives.base import (
 from tunectl.objectives.costs import median_time_ms
 from tunectl.objectives.exhaustion import memory_errors
 from tunectl.objectives.network_setup import NetworkSetup
+from tunectl.objectives.threads import first_threads, place_of, take_threads
 from tunectl.training.checkpoint import CheckpointClock, restore_latest, save_checkpoint
 from tunectl.training.convolutions import Convolutions
 from tunectl.training.device import frugal_memory, resolve_device, torch_settings
@@ -49,7 +50,7 @@ def run_trial(setup: NetworkSetup, context: TrialContext) -> Outcome:
     runtime, is_halved = context.config.runtime, context.config.batch_parts > 1
     device = resolve_device(context.device)
     settings = torch_settings(
-        device, deterministic=runtime.deterministic, threads=runtime.threads_per_worker
+        device, deterministic=runtime.deterministic, threads=first_threads(runtime)
     )
     memory = frugal_memory() if is_halved else nullcontext()
     with settings, memory, memory_errors(device):
@@ -87,6 +88,7 @@ class NetworkTrial(ABC):
             precision=self.plan.precision,
         )
         self.convolutions.arrange(self.state.model)
+        take_threads(self.config.runtime, ready, self.plan.part_size)
 
     @abstractmethod
     def measure(self) -> Measure:
@@ -103,7 +105,7 @@ class NetworkTrial(ABC):
         self.context.log.info(
             "%s on %s, inputs %s; %d samples for training, %d for validation, %d for test",
             self.ready.plan.kind,
-            data.device,
+            place_of(data.device),
             data.input_shape,
             *sizes,
         )

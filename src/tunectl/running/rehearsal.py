@@ -13,6 +13,7 @@ from tunectl.config.section import Scalar
 from tunectl.errors import ObjectiveError
 from tunectl.objectives.base import ModelSize, Objective, Rehearsable, Rehearsal
 from tunectl.running.corners import bounds, corners
+from tunectl.running.slots import with_threads
 from tunectl.running.trial_config import configure_trial, values_of
 from tunectl.search.samplers import VISITS_ALL
 from tunectl.search.space import SearchSpace
@@ -180,9 +181,10 @@ def _try(
     project: Path,
     device: str,
 ) -> Tried:
-    runtime = settings.surroundings.runtime
+    workers = settings.surroundings.runtime.workers
+    settled = with_threads(settings, 1 if workers == "auto" else workers)
     try:
-        result = objective.rehearse(config.run, runtime, project, device)
+        result = objective.rehearse(config.run, settled.surroundings.runtime, project, device)
     except ObjectiveError as error:
         return Tried(parameters=config.parameters, size=size, error=str(error))
     return Tried(parameters=config.parameters, size=size, result=result)

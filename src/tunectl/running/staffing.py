@@ -10,7 +10,13 @@ from tunectl.config.schema import Settings
 from tunectl.objectives.registry import find_objective
 from tunectl.running.executors.base import Executor
 from tunectl.running.executors.inline import Inline
-from tunectl.running.slots import available_cores, make_slots, most_workers, with_threads
+from tunectl.running.slots import (
+    available_cores,
+    make_slots,
+    most_threads,
+    most_workers,
+    with_threads,
+)
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +39,7 @@ def staff(
     """
     runtime = settings.surroundings.runtime
     if runtime.workers == 1:
-        return Inline(), settings
+        return Inline(), with_threads(settings, 1)
     from tunectl.training.device import cuda_devices, resolve_device
 
     device, per_gpu = resolve_device(runtime.device), runtime.workers_per_gpu
@@ -55,7 +61,7 @@ def staff(
             per_gpu,
         )
     if len(slots) == 1 and slots[0].device == device:
-        return Inline(), settings
+        return Inline(), with_threads(settings, 1)
     from tunectl.running.executors.processes import Processes
 
     settled = with_threads(settings, len(slots))
@@ -64,7 +70,7 @@ def staff(
 
 
 def _warn_if_crowded(settings: Settings, n_workers: int, device: str) -> None:
-    threads, cores = settings.surroundings.runtime.threads_per_worker or 1, available_cores()
+    threads, cores = most_threads(settings) or 1, available_cores()
     if device == "cpu" and n_workers * threads > cores:
         each = f"{threads} thread{'s' if threads > 1 else ''}"
         log.warning("%d workers with %s each are more than %d cores", n_workers, each, cores)

@@ -24,7 +24,7 @@ from tunectl.config.schema import Settings, TrialConfig
 from tunectl.objectives.base import Objective, Rehearsable
 from tunectl.running.executors.channel import Rate, TryOut
 from tunectl.running.executors.start import start_process
-from tunectl.running.slots import with_threads
+from tunectl.running.slots import most_threads, with_threads
 from tunectl.running.typical import typical_config
 
 log = logging.getLogger(__name__)
@@ -112,13 +112,12 @@ def calibrate(
     best = 1
     try:
         for count in _counts(most):
-            threads = with_threads(settings, count).surroundings.runtime.threads_per_worker
-            runtime = config.runtime.model_copy(update={"threads_per_worker": threads})
-            tried = config.model_copy(update={"runtime": runtime})
+            settled = with_threads(settings, count)
+            tried = config.model_copy(update={"runtime": settled.surroundings.runtime})
             if crew and count * crew[0].memory_bytes() > psutil.virtual_memory().available:
                 break
             while len(crew) < count:
-                crew.append(_Trier(project, settings.search.study.name, threads))
+                crew.append(_Trier(project, settings.search.study.name, most_threads(settled)))
             _together(crew[:count], tried, project, WARM_UP_S, told)
             rate = _together(crew[:count], tried, project, MEASURED_S, told)
             if rate is None:
