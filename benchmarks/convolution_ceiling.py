@@ -25,9 +25,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from loops import OurLoop
 from pairs import Side, in_turn
 from rows import Row, number, run_alone, seconds
-from training_epoch import CASES, Case, OurLoop, configured
+from training_epoch import CASES, Case, configured
 from tunectl.training.device import torch_settings
 
 STEPS, QUICK_STEPS = 8, 3

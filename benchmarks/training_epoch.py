@@ -12,24 +12,17 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from loops import loop_elsewhere
 from pairs import Pairs, in_turn, timed
-from plain_loop import ElsewherePlainLoop, plain_loop
 from projects import demo_data
 from rows import Row, count, run_alone, seconds
 from tunectl.config.signal_run import TrainingRun
-from tunectl.objectives.signal_setup import SignalSetup
-from tunectl.running.slots import available_cores
-from tunectl.training.convolutions import Convolutions
-from tunectl.training.device import torch_settings
-from tunectl.training.loop import fit, start_training
-from tunectl.training.state import FitPlan
-from tunectl.training.threads import threads_that_pay
+from tunectl.running.slots import share_of_cores
 
 BLOCK_S, QUICK_BLOCK_S = 2.0, 0.3
 ROUNDS, QUICK_ROUNDS = 5, 2
@@ -66,43 +59,6 @@ CASES = (
 )
 
 
-class OurLoop:
-    """`fit` over one case, as a trial calls it.
-
-    Args:
-        run: The configuration.
-        device: Where it trains.
-        threads: As many as it may take.
-    """
-
-    def __init__(self, run: TrainingRun, device: str, threads: int = 1) -> None:
-        ready = SignalSetup().prepare(run, Path(), device)
-        self.data, self.split, self.loss = ready.data, ready.split, ready.loss
-        self.state = start_training(ready.plan, run.training, device)
-        self.device, self.run = device, run
-        sizes: dict[str, Any] = {
-            "hidden": run.model.hidden,
-            "batch_size": run.training.batch_size,
-            "input_shape": self.data.input_shape,
-        }
-        self.threads = threads_that_pay(threads, device=self.data.device.type, **sizes)
-        self.convolutions = Convolutions.choose(self.data.device.type, **sizes)
-        self.convolutions.arrange(self.state.model)
-
-    def train_epochs(self, count: int, on_batch: Callable[[], None] = lambda: None) -> None:
-        """Train so many epochs more."""
-        training = self.run.training
-        plan = FitPlan(
-            epochs=self.state.epoch + count,
-            batch_size=training.batch_size,
-            seed=training.seed,
-            metric="val_mse",
-            direction="minimize",
-        )
-        with torch_settings(self.device, threads=self.threads), self.convolutions.in_use():
-            fit(self.state, self.data, self.split, plan, self.loss, lambda _: None, on_batch)
-
-
 def configured(case: Case, folder: Path) -> TrainingRun:
     """Return the configuration of a case; its data are made in the folder if they are not there."""
     data = folder / f"data-{case.layout}-{case.samples}"
@@ -137,17 +93,15 @@ def measure_case(
         quick: Few and short rounds.
     """
     run = configured(case, folder)
-    ours = OurLoop(run, device, threads=available_cores())
     rounds = QUICK_ROUNDS if quick else ROUNDS
-    with plain_loop(run, device) as plain, plain_loop(run, device, threads=1) as plain_one:
-        loops: dict[str, OurLoop | ElsewherePlainLoop] = {
-            "plain": plain,
-            "plain, one thread": plain_one,
-            "ours": ours,
-        }
+    with (
+        loop_elsewhere("plain", run, device) as plain,
+        loop_elsewhere("plain", run, device, threads=1) as plain_one,
+        loop_elsewhere("ours", run, device, threads=share_of_cores(1)) as ours,
+    ):
+        loops = {"plain": plain, "plain, one thread": plain_one, "ours": ours}
         # Not counted: what is imported and allocated at the first step.
-        for loop in loops.values():
-            loop.train_epochs(1)
+        threads = {name: loop.train_epochs(1) for name, loop in loops.items()}
         once_s = max(timed(partial(loop.train_epochs, 1))() for loop in loops.values())
         epochs = max(1, round((QUICK_BLOCK_S if quick else BLOCK_S) / once_s))
         sides = {name: timed(partial(loop.train_epochs, epochs)) for name, loop in loops.items()}
@@ -165,7 +119,7 @@ def measure_case(
         spread=spread,
         at_least=at_least or case.at_least,
         note=f"{case.samples} samples, {count(rounds, 'pair')} of {count(epochs, 'epoch')}, "
-        f"{count(ours.threads, 'thread')}; {others}",
+        f"{count(threads['ours'], 'thread')}; {others}",
     )
 
 

@@ -6,10 +6,11 @@ which is without a word on standard error, and end by itself.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
-from cli_project import Project, claim_trials, copy_of, mixed_project
+from cli_project import Project, claim_trials, copy_of, mixed_project, small_project
 
 LINES = (
     "check --plan --json",
@@ -53,3 +54,18 @@ def test_every_kind_of_command_starts_works_quietly_and_ends(
     for line in LINES:
         if line.endswith("--json"):
             assert results[line].document()["schema_version"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="another library for threads")
+def test_threads_wait_for_each_other_without_a_core_unless_the_user_wants_it(
+    tmp_path: Path,
+) -> None:
+    project = small_project(tmp_path)
+    shown = {"OMP_DISPLAY_ENV": "VERBOSE"}
+
+    usual = project.ok("tune", "--n-trials", "1", **shown)
+    wanted = project.ok("tune", "--n-trials", "1", **shown, OMP_WAIT_POLICY="ACTIVE")
+
+    assert "GOMP_SPINCOUNT = '0'" in usual.err
+    assert "OMP_WAIT_POLICY = 'ACTIVE'" in wanted.err

@@ -162,6 +162,19 @@ def test_schemas_know_the_samplers_and_pruners(tmp_path: Path) -> None:
     assert not validator.is_valid({"study": {"pruner": {"name": "TPESampler"}}})
 
 
+def test_schemas_know_how_many_threads_there_can_be(tmp_path: Path) -> None:
+    project = WarmProject(tmp_path)
+    project.ok("check", "--schema", ".")
+    validator = Draft202012Validator(project.json("config.schema.json"))
+
+    valid = [
+        threads
+        for threads in ("auto", None, 1, 0, "many")
+        if validator.is_valid({"runtime": {"threads_per_worker": threads}})
+    ]
+    assert valid == ["auto", None, 1]
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 

@@ -13,8 +13,6 @@ from cli_project import PATIENCE_S, TUNECTL, Project, environment_with, wait_for
 from optuna.trial import TrialState
 from warm_project import copy_of, mixed_project, small_project
 
-from tunectl.running.slots import available_cores
-
 SERIES = {"train_loss", "learning_rate", "val_mse", "val_mae", "val_rmse", "val_r2"}
 
 
@@ -185,14 +183,13 @@ training: {epochs: 2, batch_size: 28}
 """
 
 
-@pytest.mark.skipif(available_cores() < 2, reason="threads need cores")
 def test_a_trial_keeps_its_number_of_threads_where_there_are_fewer(tmp_path: Path) -> None:
     project = small_project(tmp_path, params=WIDE)
-    project.ok("tune", "--n-trials", "1", "params_to_tune={}", OMP_NUM_THREADS="2")
+    project.ok("tune", "--n-trials", "1", "params_to_tune={}", "runtime.max_threads=2")
     (trial,) = project.trials("small")
     log = project.path / trial.user_attrs["output_dir"] / "logs" / "trial.log"
     assert "cnn1d on cpu with 2 threads" in log.read_text(encoding="utf-8")
 
-    result = project.ok("trial", "replay", "0", OMP_NUM_THREADS="1")
+    result = project.ok("trial", "replay", "0")
 
     assert "came out the same to the bit" in result.out

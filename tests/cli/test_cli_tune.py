@@ -231,3 +231,19 @@ def test_a_reader_of_the_progress_that_goes_away_spoils_nothing(tmp_path: Path) 
         assert process.wait(120) == 0
 
     assert [trial.state.name for trial in project.trials("s")] == ["COMPLETE"]
+
+
+def test_a_trial_says_how_many_threads_it_may_have(tmp_path: Path) -> None:
+    project = small_project(tmp_path)
+    worker = ("worker", "--study", "small", "--n-trials", "1")
+
+    project.ok("study", "create")
+    project.ok(*worker, OMP_NUM_THREADS="")
+    project.ok(*worker, OMP_NUM_THREADS="3")
+    project.ok("tune", "--n-trials", "1", "runtime.max_threads=7")
+
+    configs = [
+        project.yaml(Path(trial.user_attrs["output_dir"]) / "config.yaml")["runtime"]
+        for trial in project.trials("small")
+    ]
+    assert [config["max_threads"] for config in configs] == [1, 3, 7]

@@ -64,10 +64,10 @@ def worker(
     store = open_store(session, storage)
     opened, settings = reopen_study(study, store.url)
     # How many others there are on this machine is not known.
-    most_threads = settings.surroundings.runtime.most_threads or threads_allowed() or 1
+    max_threads = settings.surroundings.runtime.max_threads or threads_allowed() or 1
     options = {
         "runtime.workers": 1,
-        "runtime.most_threads": most_threads,
+        "runtime.max_threads": max_threads,
         "runtime.device": device,
     }
     settings = with_options(todays_mlflow(store, settings), options)

@@ -50,12 +50,12 @@ class Runtime(Section):
         1, description="processes that run trials, or auto: as many as pays on this machine"
     )
     workers_per_gpu: int = Field(1, ge=1, description="processes that share one GPU")
-    threads_per_worker: int | Literal["auto"] | None = Field(
+    threads_per_worker: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
         "auto",
         description="PyTorch threads of a worker, or auto: by the size of a trial's network; null "
         "shares the cores",
     )
-    most_threads: int | None = Field(
+    max_threads: int | None = Field(
         None, ge=1, description="as many as auto may take; null shares the cores between workers"
     )
     precision: Literal["fp32", "bf16"] = Field(

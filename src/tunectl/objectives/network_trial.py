@@ -30,7 +30,7 @@ from tunectl.objectives.base import (
 from tunectl.objectives.costs import median_time_ms
 from tunectl.objectives.exhaustion import memory_errors
 from tunectl.objectives.network_setup import NetworkSetup
-from tunectl.objectives.threads import first_threads, place_of, take_threads
+from tunectl.objectives.threads import device_text, first_threads, take_threads
 from tunectl.training.checkpoint import CheckpointClock, restore_latest, save_checkpoint
 from tunectl.training.convolutions import Convolutions
 from tunectl.training.device import frugal_memory, resolve_device, torch_settings
@@ -105,7 +105,7 @@ class NetworkTrial(ABC):
         self.context.log.info(
             "%s on %s, inputs %s; %d samples for training, %d for validation, %d for test",
             self.ready.plan.kind,
-            place_of(data.device),
+            device_text(data.device),
             data.input_shape,
             *sizes,
         )
@@ -224,6 +224,8 @@ class NetworkTrial(ABC):
         """Return what the network costs; `inference_time_ms` is that of a single sample."""
         model, data, one = self.state.model, self.ready.data, self.split.test[:1]
         precision = self.plan.precision
+        # A network's own time, whatever the batches were that it was trained with.
+        take_threads(self.config.runtime, self.ready, batch_size=1)
         inference_ms = median_time_ms(lambda: predict(model, data, one, precision=precision))
         return {
             "n_parameters": sum(parameter.numel() for parameter in model.parameters()),

@@ -15,7 +15,7 @@ def first_threads(runtime: Runtime) -> int | None:
 
 
 def take_threads(runtime: Runtime, ready: Prepared, batch_size: int) -> None:
-    """Let PyTorch have the threads for a training, now that its sizes are known.
+    """Let PyTorch have the threads that pay, now that the sizes are known.
 
     Args:
         runtime: What the user wrote, settled for the workers of this call.
@@ -25,16 +25,16 @@ def take_threads(runtime: Runtime, ready: Prepared, batch_size: int) -> None:
     if runtime.threads_per_worker != "auto":
         return
     threads = threads_that_pay(
-        runtime.most_threads or 1,
+        runtime.max_threads or 1,
+        ready.plan,
         device=ready.data.device.type,
-        hidden=ready.plan.first_width,
         batch_size=batch_size,
         input_shape=ready.data.input_shape,
     )
     torch.set_num_threads(threads)
 
 
-def place_of(device: torch.device) -> str:
+def device_text(device: torch.device) -> str:
     """Return where a training runs, for its log."""
     if device.type != "cpu":
         return str(device)

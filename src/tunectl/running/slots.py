@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tunectl.config.schema import Settings
 
-# Where Linux says how much time a container has of its cores, and whether cores have two threads.
-CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
-SMT_ACTIVE = Path("/sys/devices/system/cpu/smt/active")
+# Where Linux says how much time a container has, and which processors are one core.
+CPU_MAX = "/sys/fs/cgroup/cpu.max"
+SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,29 +56,20 @@ def most_workers(device: str, *, n_gpus: int, per_gpu: int) -> int:
 
 
 def available_cores() -> int:
-    """Return the processor cores that this process may use, as far as a container allows."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    return max(1, min(cores, _quota() or cores))
+    """Return the processor cores that this process may use, as far as its container allows."""
+    cores = len(_own_processors())
+    return min(cores, _quota() or cores)
 
 
-def _quota() -> int | None:
-    """Return the whole cores whose time a container may use, None where nothing limits it."""
-    try:
-        quota, period = CPU_MAX.read_text(encoding="ascii").split()
-        return max(1, int(quota) // int(period))
-    except (OSError, ValueError):  # no such control group, or "max"
-        return None
+def share_of_cores(n_workers: int) -> int:
+    """Return how many threads each of several workers may have.
 
-
-def _threads_of_a_core() -> int:
-    """Return the hardware threads of a core, which share its arithmetic."""
-    try:
-        return 2 if SMT_ACTIVE.read_text(encoding="ascii").strip() == "1" else 1
-    except OSError:
-        return 1
+    Two hardware threads of a core share its arithmetic, so a core counts once. No worker has more
+    than `OMP_NUM_THREADS` allows.
+    """
+    cores = len({_siblings(processor) for processor in _own_processors()})
+    cores = min(cores, _quota() or cores)
+    return max(1, min(cores // n_workers, threads_allowed() or cores))
 
 
 def threads_allowed() -> int | None:
@@ -87,18 +79,12 @@ def threads_allowed() -> int | None:
 
 
 def with_threads(settings: Settings, n_workers: int) -> Settings:
-    """Return settings that say how many threads a worker may have where the user left it open.
-
-    Several workers share the cores, and none has more than the environment allows. One worker may
-    leave `null` to PyTorch.
-    """
+    """Return settings that say how many threads a worker may have where the user left it open."""
     runtime = settings.surroundings.runtime
-    cores = max(1, available_cores() // _threads_of_a_core())
-    share = max(1, min(cores // n_workers, threads_allowed() or cores))
-    if runtime.threads_per_worker == "auto":
-        update = {"most_threads": runtime.most_threads or share}
-    elif runtime.threads_per_worker is None and n_workers > 1:
-        update = {"threads_per_worker": share}
+    if runtime.threads_per_worker is None:
+        update = {"threads_per_worker": share_of_cores(n_workers)}
+    elif runtime.threads_per_worker == "auto" and runtime.max_threads is None:
+        update = {"max_threads": share_of_cores(n_workers)}
     else:
         return settings
     runtime = runtime.model_copy(update=update)
@@ -106,8 +92,32 @@ def with_threads(settings: Settings, n_workers: int) -> Settings:
     return settings.model_copy(update={"surroundings": surroundings})
 
 
-def most_threads(settings: Settings) -> int | None:
-    """Return how many threads a worker may have by settled settings, None for PyTorch's choice."""
+def max_threads(settings: Settings) -> int:
+    """Return how many threads a worker may have by settled settings."""
     runtime = settings.surroundings.runtime
     threads = runtime.threads_per_worker
-    return runtime.most_threads if threads == "auto" else threads
+    return (runtime.max_threads if threads == "auto" else threads) or 1
+
+
+def _own_processors() -> Sequence[int]:
+    """Return the numbers of the processors, as the system counts them, that this process has."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return range(os.cpu_count() or 1)
+
+
+def _siblings(processor: int) -> str:
+    """Return a name of the core that a processor is a hardware thread of."""
+    try:
+        return Path(SIBLINGS.format(processor)).read_text(encoding="ascii")
+    except OSError:  # not Linux
+        return str(processor)
+
+
+def _quota() -> int | None:
+    """Return the whole cores whose time a container may use, None where nothing limits it."""
+    try:
+        quota, period = Path(CPU_MAX).read_text(encoding="ascii").split()
+        return max(1, int(quota) // int(period))
+    except (OSError, ValueError):  # no such control group, or "max"
+        return None

@@ -13,7 +13,7 @@ from tunectl.running.executors.inline import Inline
 from tunectl.running.slots import (
     available_cores,
     make_slots,
-    most_threads,
+    max_threads,
     most_workers,
     with_threads,
 )
@@ -70,7 +70,7 @@ def staff(
 
 
 def _warn_if_crowded(settings: Settings, n_workers: int, device: str) -> None:
-    threads, cores = most_threads(settings) or 1, available_cores()
+    threads, cores = max_threads(settings), available_cores()
     if device == "cpu" and n_workers * threads > cores:
         each = f"{threads} thread{'s' if threads > 1 else ''}"
         log.warning("%d workers with %s each are more than %d cores", n_workers, each, cores)

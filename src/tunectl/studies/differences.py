@@ -28,6 +28,7 @@ from tunectl.studies.ranking import directions_of, metrics_of
 NEUTRAL = ("training.run_name", "training.num_workers")
 NOT_OF_THE_RUN = ("study", "failures", "runtime")
 RESULT_RUNTIME = ("precision",)
+ROUNDING_RUNTIME = ("device", "threads_per_worker", "max_threads", "deterministic")
 
 
 class Grade(StrEnum):
@@ -236,6 +237,8 @@ def _surroundings(
         is_run = key.partition(".")[0] not in NOT_OF_THE_RUN and key not in NEUTRAL
         matters = trials and (is_run or key.removeprefix("runtime.") in RESULT_RUNTIME)
         grade, why = Grade.SAFE, "it changes no result"
+        if key.removeprefix("runtime.") in ROUNDING_RUNTIME:
+            why = "it changes the last digits of a result at most"
         if matters:
             grade, why = Grade.DEGRADES, "earlier results may not be comparable"
         if matters and key == "objective":

@@ -5,6 +5,7 @@ It knows no PyTorch, so that data can be checked against a network without impor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Protocol, get_args
@@ -36,6 +37,13 @@ class NetworkPlan(Protocol):
     @property
     def first_width(self) -> int:
         """Width of the first layer."""
+
+    def work(self, input_shape: Sequence[int]) -> int:
+        """Return what a sample's work in the first layers grows with: width² × positions.
+
+        Args:
+            input_shape: Of one sample: (C, L), (C, H, W), or (F, 1) for a table.
+        """
 
     @property
     def title(self) -> str:
@@ -76,6 +84,10 @@ class Architecture:
     def first_width(self) -> int:
         """Width of the first layer."""
         return self.hidden
+
+    def work(self, input_shape: Sequence[int]) -> int:
+        """Return what a sample's work in the first layers grows with."""
+        return self.hidden**2 * math.prod(input_shape[1:])
 
     @property
     def title(self) -> str:

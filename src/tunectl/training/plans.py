@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -37,6 +38,10 @@ class MlpPlan:
         """Width of the first layer."""
         return self.nodes
 
+    def work(self, input_shape: Sequence[int]) -> int:  # noqa: ARG002 - it sees a sample as a row
+        """Return what a sample's work in the first layers grows with."""
+        return self.nodes**2
+
     @property
     def title(self) -> str:
         """What it is, for people."""
@@ -64,6 +69,8 @@ RESNET_LAYERS: Mapping[str, tuple[int, ...]] = {
     "resnet101": (3, 4, 23, 3),
 }
 """Residual blocks of each stage."""
+
+LARGE_STEM_HALVINGS = 2
 
 ImageKind = Literal["small_cnn", "resnet18", "resnet50", "resnet101"]
 
@@ -102,6 +109,11 @@ class ImagePlan:
     def first_width(self) -> int:
         """Width of the first layer."""
         return self.width
+
+    def work(self, input_shape: Sequence[int]) -> int:
+        """Return what a sample's work in the first layers grows with."""
+        halvings = LARGE_STEM_HALVINGS if self.stem == "large" and self.kind != "small_cnn" else 0
+        return self.width**2 * math.prod(side >> halvings for side in input_shape[1:])
 
     @property
     def title(self) -> str:

@@ -8,30 +8,35 @@ trial's numbers must not depend on what else the machine was doing.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-WORK_PER_THREAD_1D = 6_000_000
-"""Width² × samples × positions of a first layer on signals."""
-WORK_PER_THREAD = 60_000_000
-"""The same on images and tables, which take less time for it."""
+from tunectl.training.architecture import NetworkPlan
+
+WORK_PER_THREAD: Mapping[str, int] = {
+    "cnn1d": 6_000_000,
+    "cnn2d": 60_000_000,
+    "mlp": 60_000_000,
+    "small_cnn": 8_000_000,
+    "resnet18": 2_000_000,
+    "resnet50": 2_000_000,
+    "resnet101": 2_000_000,
+}
+"""Kind of network → `NetworkPlan.work` of a batch, from which on another thread pays."""
 
 
 def threads_that_pay(
-    most: int, *, device: str, hidden: int, batch_size: int, input_shape: Sequence[int]
+    most: int, plan: NetworkPlan, *, device: str, batch_size: int, input_shape: Sequence[int]
 ) -> int:
     """Return the number of threads with which a training is fastest.
 
     Args:
         most: As many as it may have.
+        plan: That of the network.
         device: The device of the training; on any but the CPU one thread prepares the work.
-        hidden: Width of the first layer.
         batch_size: Samples that are computed at a time.
         input_shape: Of one sample: (C, L), (C, H, W), or (F, 1) for a table.
     """
     if device != "cpu":
         return 1
-    positions = math.prod(input_shape[1:])
-    is_signal = len(input_shape) == 2 and positions > 1
-    work = hidden**2 * batch_size * positions
-    return max(1, min(most, work // (WORK_PER_THREAD_1D if is_signal else WORK_PER_THREAD)))
+    work = batch_size * plan.work(input_shape)
+    return max(1, min(most, work // WORK_PER_THREAD[plan.kind]))

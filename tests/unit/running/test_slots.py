@@ -11,14 +11,14 @@ import pytest
 
 from tunectl.config.schema import Settings
 from tunectl.running import slots
-from tunectl.running.slots import available_cores, most_threads, with_threads
+from tunectl.running.slots import available_cores, max_threads, with_threads
 
 
 @pytest.fixture(autouse=True)
 def six_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(6), raising=False)
-    monkeypatch.setattr(slots, "CPU_MAX", tmp_path / "cpu.max")
-    monkeypatch.setattr(slots, "SMT_ACTIVE", tmp_path / "active")
+    monkeypatch.setattr(slots, "CPU_MAX", str(tmp_path / "cpu.max"))
+    monkeypatch.setattr(slots, "SIBLINGS", str(tmp_path / "siblings-{}"))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 
 
@@ -27,10 +27,10 @@ def settings(make_settings: Callable[..., Settings]) -> Settings:
     return make_settings()
 
 
-def settled(settings: Settings, n_workers: int, **runtime: Any) -> int | None:
+def settled(settings: Settings, n_workers: int, **runtime: Any) -> int:
     changed = settings.surroundings.runtime.model_copy(update=runtime)
     surroundings = settings.surroundings.model_copy(update={"runtime": changed})
-    return most_threads(
+    return max_threads(
         with_threads(settings.model_copy(update={"surroundings": surroundings}), n_workers)
     )
 
@@ -42,13 +42,11 @@ def test_the_cores_are_shared_out(settings: Settings, n_workers: int, threads: i
 
 def test_what_the_user_says_stands(settings: Settings) -> None:
     assert settled(settings, 2, threads_per_worker=5) == 5
-    assert settled(settings, 1, most_threads=2) == 2
+    assert settled(settings, 1, max_threads=2) == 2
 
 
-def test_null_leaves_a_single_worker_to_pytorch_and_shares_between_several(
-    settings: Settings,
-) -> None:
-    assert settled(settings, 1, threads_per_worker=None) is None
+def test_null_shares_the_cores_whatever_the_network(settings: Settings) -> None:
+    assert settled(settings, 1, threads_per_worker=None) == 6
     assert settled(settings, 2, threads_per_worker=None) == 3
 
 
@@ -72,10 +70,13 @@ def test_a_container_may_have_the_time_of_fewer_cores(
     assert available_cores() == cores
 
 
-@pytest.mark.parametrize(("active", "threads"), [("1", 3), ("0", 6)])
+@pytest.mark.parametrize(("limit", "threads"), [(None, 3), ("200000 100000", 2)])
 def test_two_hardware_threads_of_a_core_count_once(
-    settings: Settings, tmp_path: Path, active: str, threads: int
+    settings: Settings, tmp_path: Path, limit: str | None, threads: int
 ) -> None:
-    (tmp_path / "active").write_text(f"{active}\n")
+    for processor in range(6):
+        (tmp_path / f"siblings-{processor}").write_text(f"{processor % 3},{processor % 3 + 3}\n")
+    if limit is not None:
+        (tmp_path / "cpu.max").write_text(f"{limit}\n")
 
     assert settled(settings, 1) == threads

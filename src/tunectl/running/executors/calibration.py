@@ -24,7 +24,7 @@ from tunectl.config.schema import Settings, TrialConfig
 from tunectl.objectives.base import Objective, Rehearsable
 from tunectl.running.executors.channel import Rate, TryOut
 from tunectl.running.executors.start import start_process
-from tunectl.running.slots import most_threads, with_threads
+from tunectl.running.slots import max_threads, with_threads
 from tunectl.running.typical import typical_config
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ def calibrate(
             if crew and count * crew[0].memory_bytes() > psutil.virtual_memory().available:
                 break
             while len(crew) < count:
-                crew.append(_Trier(project, settings.search.study.name, most_threads(settled)))
+                crew.append(_Trier(project, settings.search.study.name, max_threads(settled)))
             _together(crew[:count], tried, project, WARM_UP_S, told)
             rate = _together(crew[:count], tried, project, MEASURED_S, told)
             if rate is None:
@@ -138,7 +138,7 @@ class _Trier:
     Args: as for `start_process`.
     """
 
-    def __init__(self, project: Path, study: str, threads: int | None) -> None:
+    def __init__(self, project: Path, study: str, threads: int) -> None:
         self._process: subprocess.Popen[bytes]
         self.connection: Connection
         self._process, self.connection = start_process(project, study, threads)
@@ -194,7 +194,7 @@ def _counts(most: int) -> list[int]:
 
 def _key(settings: Settings, most: int) -> str:
     """Return what the answer depends on: the machine, and what is trained how."""
-    runtime = settings.surroundings.runtime.model_dump_json(exclude={"workers"})
+    runtime = with_threads(settings, 1).surroundings.runtime.model_dump_json(exclude={"workers"})
     space = settings.search.model_dump_json(include={"params_to_tune"})
     text = "\n".join((runtime, space, settings.run.model_dump_json()))
     return f"{platform.node()}-{most}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"

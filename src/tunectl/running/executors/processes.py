@@ -39,7 +39,7 @@ from tunectl.running.executors.channel import (
     Stop,
 )
 from tunectl.running.executors.start import start_process
-from tunectl.running.slots import Slot, most_threads
+from tunectl.running.slots import Slot, max_threads
 from tunectl.running.work import open_claims
 from tunectl.running.worker import Workplace
 from tunectl.studies.budget import Budget, permits_for, planned_trials
@@ -156,7 +156,7 @@ class _Crew:
 
     def _start(self, slot: Slot) -> None:
         place = self._place
-        threads = most_threads(place.settings)
+        threads = max_threads(place.settings)
         process, ours = start_process(place.tree.project, place.study.study_name, threads)
         worker = _Worker(slot=slot, process=process, connection=ours)
         self._workers[ours] = worker

@@ -15,21 +15,19 @@ from tunectl.running.executors.channel import pair
 
 
 def start_process(
-    project: Path, study: str, threads: int | None
+    project: Path, study: str, threads: int
 ) -> tuple[subprocess.Popen[bytes], Connection]:
     """Start `tunectl worker`, to be told over a socket what to do.
 
     Args:
         project: Absolute path of the project folder.
         study: The study's name, for whoever looks at the list of processes.
-        threads: Threads of its numerical libraries, None for their own choice.
+        threads: As many as its numerical libraries may have.
 
     Returns:
         The process, and our end of the socket.
     """
-    environment = dict(os.environ)
-    if threads is not None:
-        environment.setdefault("OMP_NUM_THREADS", str(threads))
+    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
     ours, theirs = pair()
     with theirs, signals_held_back():
         process = subprocess.Popen(
