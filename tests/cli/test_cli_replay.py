@@ -174,22 +174,3 @@ def test_a_replay_that_is_told_to_stop_leaves_nothing(
     assert (process.returncode, out, err) == (code, "", "")
     assert list(scratch.glob("tunectl-*")) == []
     assert (project.database(), project.files()) == before
-
-
-WIDE = """\
-dataset: {source: npy, x_path: x.npy, t_path: t.npy, drop_channels: [], target_names: [a, b]}
-model: {hidden: 192}
-training: {epochs: 2, batch_size: 28}
-"""
-
-
-def test_a_trial_keeps_its_number_of_threads_where_there_are_fewer(tmp_path: Path) -> None:
-    project = small_project(tmp_path, params=WIDE)
-    project.ok("tune", "--n-trials", "1", "params_to_tune={}", "runtime.max_threads=2")
-    (trial,) = project.trials("small")
-    log = project.path / trial.user_attrs["output_dir"] / "logs" / "trial.log"
-    assert "cnn1d on cpu with 2 threads" in log.read_text(encoding="utf-8")
-
-    result = project.ok("trial", "replay", "0")
-
-    assert "came out the same to the bit" in result.out

@@ -37,6 +37,23 @@ def end(process: subprocess.Popen[str], number: int) -> tuple[int, str]:
 
 
 @pytest.mark.slow
+def test_a_trial_keeps_its_number_of_threads_where_it_goes_on_with_fewer(tmp_path: Path) -> None:
+    wide = PARAMS.replace("hidden: 4", "hidden: 128") + "training: {batch_size: 28}\n"
+    project = small_project(tmp_path, params=wide, optuna_params=LONG)
+    with project.started("tune", "runtime.max_threads=2") as process:
+        wait_for_file(project, "outputs/*/*/checkpoints/*")
+        end(process, signal.SIGTERM)
+
+    project.ok("worker", "--study", "long", "--until", "1")
+
+    (trial,) = project.trials("long")
+    log = project.path / trial.user_attrs["output_dir"] / "logs" / "trial.log"
+    begun = [line for line in log.read_text(encoding="utf-8").splitlines() if "cnn1d on" in line]
+    assert len(begun) == 2
+    assert all("on cpu with 2 threads" in line for line in begun)
+
+
+@pytest.mark.slow
 def test_a_study_that_is_stopped_again_and_again_goes_on_with_the_same_trial(
     tmp_path: Path,
 ) -> None:

@@ -52,8 +52,7 @@ class Runtime(Section):
     workers_per_gpu: int = Field(1, ge=1, description="processes that share one GPU")
     threads_per_worker: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
         "auto",
-        description="PyTorch threads of a worker, or auto: by the size of a trial's network; null "
-        "shares the cores",
+        description="PyTorch threads, or auto: by the network's size; null shares the cores",
     )
     max_threads: int | None = Field(
         None, ge=1, description="as many as auto may take; null shares the cores between workers"
