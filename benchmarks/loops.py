@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import math
 import os
 import subprocess
@@ -160,17 +159,16 @@ def main() -> None:
     """Be one of the loops."""
     parser = argparse.ArgumentParser()
     parser.add_argument("side", choices=["plain", "ours"])
-    parser.add_argument("run", type=json.loads)
+    parser.add_argument("run", type=TrainingRun.model_validate_json)
     parser.add_argument("device")
     parser.add_argument("--threads", type=int)
     given = parser.parse_args()
-    run = TrainingRun.model_validate(given.run)
     loop: PlainLoop | OurLoop
     if given.side == "plain":
         torch.set_num_threads(given.threads or torch.get_num_threads())
-        loop = PlainLoop(run, given.device)
+        loop = PlainLoop(given.run, given.device)
     else:
-        loop = OurLoop(run, given.device, given.threads or 1)
+        loop = OurLoop(given.run, given.device, given.threads or 1)
     for line in sys.stdin:
         loop.train_epochs(int(line))
         threads = loop.threads if isinstance(loop, OurLoop) else torch.get_num_threads()

@@ -32,8 +32,8 @@ def main() -> None:
 def _wait_without_a_core() -> None:
     """Let PyTorch's threads wait for each other without keeping a core busy.
 
-    Beside another program a training would otherwise take three times as long. The environment is
-    read when PyTorch is loaded; what the user set stands.
+    Beside another program a training with several would otherwise take three times as long. The
+    environment is read when PyTorch is loaded; what the user set stands.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

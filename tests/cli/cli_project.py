@@ -195,7 +195,7 @@ class Project:
 
 def environment_with(more: Mapping[str, str]) -> dict[str, str]:
     """Return an environment in which nothing but `more` is meant for the command."""
-    ours = ("TUNECTL_", "OPTUNA_", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM")
+    ours = ("TUNECTL_", "OPTUNA_", "OMP_", "GOMP_", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
     return {**kept, "OMP_NUM_THREADS": "1", **more}
 

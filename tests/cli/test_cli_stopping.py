@@ -39,12 +39,13 @@ def end(process: subprocess.Popen[str], number: int) -> tuple[int, str]:
 @pytest.mark.slow
 def test_a_trial_keeps_its_number_of_threads_where_it_goes_on_with_fewer(tmp_path: Path) -> None:
     wide = PARAMS.replace("hidden: 4", "hidden: 128") + "training: {batch_size: 28}\n"
-    project = small_project(tmp_path, params=wide, optuna_params=LONG)
+    many = LONG.replace(f"epochs: {EPOCHS}", "epochs: 400")
+    project = small_project(tmp_path, params=wide, optuna_params=many)
     with project.started("tune", "runtime.max_threads=2") as process:
         wait_for_file(project, "outputs/*/*/checkpoints/*")
         end(process, signal.SIGTERM)
 
-    project.ok("worker", "--study", "long", "--until", "1")
+    project.ok("tune", "--until", "1", "runtime.max_threads=1")
 
     (trial,) = project.trials("long")
     log = project.path / trial.user_attrs["output_dir"] / "logs" / "trial.log"

@@ -15,9 +15,8 @@ from tunectl.config.schema import Runtime
 from tunectl.objectives.base import Rehearsal
 from tunectl.objectives.exhaustion import memory_errors
 from tunectl.objectives.network_setup import NetworkSetup, Prepared
-from tunectl.objectives.threads import first_threads, take_threads
+from tunectl.objectives.torch_runtime import runtime_settings, take_threads
 from tunectl.training.convolutions import Convolutions
-from tunectl.training.device import torch_settings
 from tunectl.training.loop import predict, start_training, train_step
 from tunectl.training.memory import watch_memory
 from tunectl.training.state import TrainingState
@@ -38,10 +37,7 @@ def rehearse(
     setup: NetworkSetup, run: Run, runtime: Runtime, project: Path, device: str
 ) -> Rehearsal:
     """Take a few steps; see `Rehearsable.rehearse`."""
-    settings = torch_settings(
-        device, deterministic=runtime.deterministic, threads=first_threads(runtime)
-    )
-    with settings, memory_errors(device):
+    with runtime_settings(runtime, device), memory_errors(device):
         ready = setup.prepare(run, project, device)
         convolutions = _convolutions(ready, runtime)
         take_threads(runtime, ready, ready.training.batch_size)
@@ -76,10 +72,7 @@ def measure_rate(
     setup: NetworkSetup, run: Run, runtime: Runtime, project: Path, device: str, seconds: float
 ) -> float:
     """Train for a while; see `Rehearsable.rate`."""
-    settings = torch_settings(
-        device, deterministic=runtime.deterministic, threads=first_threads(runtime)
-    )
-    with settings, memory_errors(device):
+    with runtime_settings(runtime, device), memory_errors(device):
         ready = setup.prepare(run, project, device)
         convolutions = _convolutions(ready, runtime)
         take_threads(runtime, ready, ready.training.batch_size)

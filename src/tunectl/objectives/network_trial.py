@@ -30,10 +30,10 @@ from tunectl.objectives.base import (
 from tunectl.objectives.costs import median_time_ms
 from tunectl.objectives.exhaustion import memory_errors
 from tunectl.objectives.network_setup import NetworkSetup
-from tunectl.objectives.threads import device_text, first_threads, take_threads
+from tunectl.objectives.torch_runtime import device_text, runtime_settings, take_threads
 from tunectl.training.checkpoint import CheckpointClock, restore_latest, save_checkpoint
 from tunectl.training.convolutions import Convolutions
-from tunectl.training.device import frugal_memory, resolve_device, torch_settings
+from tunectl.training.device import frugal_memory, resolve_device
 from tunectl.training.divergence import DIVERGED
 from tunectl.training.loop import evaluate, fit, predict, start_training
 from tunectl.training.measures import Measure
@@ -49,11 +49,8 @@ def run_trial(setup: NetworkSetup, context: TrialContext) -> Outcome:
     """Train, evaluate and write; see `NetworkObjective.run`."""
     runtime, is_halved = context.config.runtime, context.config.batch_parts > 1
     device = resolve_device(context.device)
-    settings = torch_settings(
-        device, deterministic=runtime.deterministic, threads=first_threads(runtime)
-    )
     memory = frugal_memory() if is_halved else nullcontext()
-    with settings, memory, memory_errors(device):
+    with runtime_settings(runtime, device), memory, memory_errors(device):
         return setup.trial(context, device).run()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import sqlite3
@@ -16,6 +15,7 @@ from typing import Any
 import psutil
 
 from tunectl import __version__
+from tunectl.cores import available_cores
 from tunectl.errors import DeviceError
 from tunectl.reports.findings import Finding, Severity, shown_path
 
@@ -80,7 +80,7 @@ def inspect_machine() -> MachineFacts:
             "torch": version("torch"),
             "sqlite": sqlite3.sqlite_version,
         },
-        cores=_usable_cores(),
+        cores=available_cores(),
         memory_bytes=memory.total,
         available_bytes=memory.available,
         devices=_devices(),
@@ -141,9 +141,3 @@ def _devices() -> Sequence[str]:
     from tunectl.training.device import available_devices
 
     return available_devices()
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from tunectl.config.schema import Settings
-
-# Where Linux says how much time a container has, and which processors are one core.
-CPU_MAX = "/sys/fs/cgroup/cpu.max"
-SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+from tunectl.cores import available_cores, whole_cores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,20 +50,13 @@ def most_workers(device: str, *, n_gpus: int, per_gpu: int) -> int:
     return len(make_slots(cores, device, n_gpus=n_gpus, per_gpu=per_gpu))
 
 
-def available_cores() -> int:
-    """Return the processor cores that this process may use, as far as its container allows."""
-    cores = len(_own_processors())
-    return min(cores, _quota() or cores)
-
-
 def share_of_cores(n_workers: int) -> int:
     """Return how many threads each of several workers may have.
 
     Two hardware threads of a core share its arithmetic, so a core counts once. No worker has more
     than `OMP_NUM_THREADS` allows.
     """
-    cores = len({_siblings(processor) for processor in _own_processors()})
-    cores = min(cores, _quota() or cores)
+    cores = whole_cores()
     return max(1, min(cores // n_workers, threads_allowed() or cores))
 
 
@@ -97,27 +85,3 @@ def max_threads(settings: Settings) -> int:
     runtime = settings.surroundings.runtime
     threads = runtime.threads_per_worker
     return (runtime.max_threads if threads == "auto" else threads) or 1
-
-
-def _own_processors() -> Sequence[int]:
-    """Return the numbers of the processors, as the system counts them, that this process has."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return range(os.cpu_count() or 1)
-
-
-def _siblings(processor: int) -> str:
-    """Return a name of the core that a processor is a hardware thread of."""
-    try:
-        return Path(SIBLINGS.format(processor)).read_text(encoding="ascii")
-    except OSError:  # not Linux
-        return str(processor)
-
-
-def _quota() -> int | None:
-    """Return the whole cores whose time a container may use, None where nothing limits it."""
-    try:
-        quota, period = Path(CPU_MAX).read_text(encoding="ascii").split()
-        return max(1, int(quota) // int(period))
-    except (OSError, ValueError):  # no such control group, or "max"
-        return None

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from tunectl.artifacts.study_dir import ProjectTree
 from tunectl.config.schema import Settings
+from tunectl.cores import available_cores
 from tunectl.objectives.registry import find_objective
 from tunectl.running.executors.base import Executor
 from tunectl.running.executors.inline import Inline
 from tunectl.running.slots import (
-    available_cores,
     make_slots,
     max_threads,
     most_workers,

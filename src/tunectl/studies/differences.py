@@ -28,7 +28,14 @@ from tunectl.studies.ranking import directions_of, metrics_of
 NEUTRAL = ("training.run_name", "training.num_workers")
 NOT_OF_THE_RUN = ("study", "failures", "runtime")
 RESULT_RUNTIME = ("precision",)
-ROUNDING_RUNTIME = ("device", "threads_per_worker", "max_threads", "deterministic")
+_ROUNDS = "it changes the last digits of a result at most"
+WHY_SAFE: Mapping[str, str] = {
+    "runtime.device": "another kind of device rounds, and draws dropout, in its own way",
+    "runtime.workers": _ROUNDS,  # they share the cores, so each has other threads
+    "runtime.threads_per_worker": _ROUNDS,
+    "runtime.max_threads": _ROUNDS,
+    "runtime.deterministic": _ROUNDS,
+}
 
 
 class Grade(StrEnum):
@@ -236,9 +243,7 @@ def _surroundings(
             continue
         is_run = key.partition(".")[0] not in NOT_OF_THE_RUN and key not in NEUTRAL
         matters = trials and (is_run or key.removeprefix("runtime.") in RESULT_RUNTIME)
-        grade, why = Grade.SAFE, "it changes no result"
-        if key.removeprefix("runtime.") in ROUNDING_RUNTIME:
-            why = "it changes the last digits of a result at most"
+        grade, why = Grade.SAFE, WHY_SAFE.get(key, "it changes no result")
         if matters:
             grade, why = Grade.DEGRADES, "earlier results may not be comparable"
         if matters and key == "objective":

@@ -38,9 +38,9 @@ class MlpPlan:
         """Width of the first layer."""
         return self.nodes
 
-    def work(self, input_shape: Sequence[int]) -> int:  # noqa: ARG002 - it sees a sample as a row
-        """Return what a sample's work in the first layers grows with."""
-        return self.nodes**2
+    def work(self, input_shape: Sequence[int]) -> int:
+        """Return what a sample's work in the first layers grows with; it sees a sample as a row."""
+        return self.nodes * max(self.nodes, math.prod(input_shape))
 
     @property
     def title(self) -> str:

@@ -21,13 +21,13 @@ WORK_PER_THREAD: Mapping[str, int] = {
     "resnet50": 2_000_000,
     "resnet101": 2_000_000,
 }
-"""Kind of network → `NetworkPlan.work` of a batch, from which on another thread pays."""
+"""Kind of network → `NetworkPlan.work` of a batch for each thread."""
 
 
 def threads_that_pay(
     most: int, plan: NetworkPlan, *, device: str, batch_size: int, input_shape: Sequence[int]
 ) -> int:
-    """Return the number of threads with which a training is fastest.
+    """Return the number of threads that pay, also beside another program.
 
     Args:
         most: As many as it may have.

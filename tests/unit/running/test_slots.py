@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
+from tunectl import cores
 from tunectl.config.schema import Settings
-from tunectl.running import slots
-from tunectl.running.slots import available_cores, max_threads, with_threads
+from tunectl.cores import available_cores
+from tunectl.running.slots import max_threads, with_threads
 
 
 @pytest.fixture(autouse=True)
 def six_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(6), raising=False)
-    monkeypatch.setattr(slots, "CPU_MAX", str(tmp_path / "cpu.max"))
-    monkeypatch.setattr(slots, "SIBLINGS", str(tmp_path / "siblings-{}"))
+    monkeypatch.setattr(cores, "CPU_MAX", str(tmp_path / "cpu.max"))
+    monkeypatch.setattr(cores, "SIBLINGS", str(tmp_path / "siblings-{}"))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 
 
@@ -60,14 +61,14 @@ def test_the_environment_may_allow_less(
 
 
 @pytest.mark.parametrize(
-    ("limit", "cores"), [("max 100000", 6), ("250000 100000", 2), ("50000 100000", 1)]
+    ("limit", "left"), [("max 100000", 6), ("250000 100000", 2), ("50000 100000", 1)]
 )
 def test_a_container_may_have_the_time_of_fewer_cores(
-    tmp_path: Path, limit: str, cores: int
+    tmp_path: Path, limit: str, left: int
 ) -> None:
     (tmp_path / "cpu.max").write_text(f"{limit}\n")
 
-    assert available_cores() == cores
+    assert available_cores() == left
 
 
 @pytest.mark.parametrize(("limit", "threads"), [(None, 3), ("200000 100000", 2)])

@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 import pytest
 
-from tunectl.config.schema import Settings
+from tunectl.config.schema import Settings, Surroundings
 from tunectl.config.signal_run import TrainingRun
 from tunectl.errors import SpaceMismatchError
 from tunectl.running.opening import open_study
@@ -114,6 +114,30 @@ def test_a_change_before_the_first_trial_is_safe(
 
     assert {one.grade for one in found} == {Grade.SAFE}
     open_study(today, database)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "why"),
+    [
+        ({"max_threads": 4}, "the last digits of a result"),
+        ({"workers": 2}, "the last digits of a result"),
+        ({"device": "cuda"}, "in its own way"),
+        ({"workers_per_gpu": 2}, "changes no result"),
+    ],
+)
+def test_what_trials_run_on_is_safe_to_change_and_says_what_it_does(
+    runtime: dict[str, Any], why: str, database: str, make_settings: Make
+) -> None:
+    then = make_settings(THEN, name="s")
+    study, _ = open_study(then, database)
+    tell_some(study, then)
+    surroundings = Surroundings.model_validate({"runtime": runtime})
+    today = then.model_copy(update={"surroundings": surroundings})
+
+    (found,) = compare(study, stored_settings(study), today)
+
+    assert (found.grade, found.key) == (Grade.SAFE, f"runtime.{next(iter(runtime))}")
+    assert why in found.why
 
 
 @pytest.mark.parametrize("name", CHANGES)

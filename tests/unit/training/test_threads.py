@@ -41,6 +41,7 @@ CASES: dict[str, tuple[NetworkPlan, int, tuple[int, ...], int]] = {
     "table": (table(512), 64, (256, 1), 1),
     "wide table": (table(1024), 128, (256, 1), 2),
     "signals as a table": (table(64), 32, (2, 1024), 1),
+    "long signals as a table": (table(512), 64, (2, 4096), 4),
 }
 
 

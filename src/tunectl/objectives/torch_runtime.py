@@ -1,17 +1,26 @@
-"""The threads of a network's training, as `runtime.threads_per_worker` has them."""
+"""PyTorch as the section `runtime` has it for the training of a network."""
 
 from __future__ import annotations
+
+from contextlib import AbstractContextManager
 
 import torch
 
 from tunectl.config.schema import Runtime
 from tunectl.objectives.network_setup import Prepared
+from tunectl.training.device import torch_settings
 from tunectl.training.threads import threads_that_pay
 
 
-def first_threads(runtime: Runtime) -> int | None:
-    """Return the threads for reading the data; None leaves PyTorch's own choice."""
-    return 1 if runtime.threads_per_worker == "auto" else runtime.threads_per_worker
+def runtime_settings(runtime: Runtime, device: str) -> AbstractContextManager[None]:
+    """Set PyTorch up for one training, and put everything back afterwards.
+
+    Args:
+        runtime: What the user wrote; `auto` is one thread until `take_threads`.
+        device: The device of the training.
+    """
+    threads = 1 if runtime.threads_per_worker == "auto" else runtime.threads_per_worker
+    return torch_settings(device, deterministic=runtime.deterministic, threads=threads)
 
 
 def take_threads(runtime: Runtime, ready: Prepared, batch_size: int) -> None:
