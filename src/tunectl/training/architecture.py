@@ -19,6 +19,9 @@ Layout = Literal["signals", "rows", "grey", "channels_last"]
 MIN_LENGTH = 4
 """Shortest signal (positions on the last axis) that the networks are made for."""
 
+PLAIN_SHARE = 8
+"""So many times as much work is in a residual network as in a plain one of the same width."""
+
 _NDIM: dict[Kind, int] = {"cnn1d": 3, "cnn2d": 4}
 _HALVINGS = {True: 4, False: 2}
 
@@ -87,7 +90,8 @@ class Architecture:
 
     def work(self, input_shape: Sequence[int]) -> int:
         """Return what a sample's work in the first layers grows with."""
-        return self.hidden**2 * math.prod(input_shape[1:])
+        residual = self.hidden**2 * math.prod(input_shape[1:])
+        return residual if self.use_residual else residual // PLAIN_SHARE
 
     @property
     def title(self) -> str:

@@ -16,7 +16,8 @@ from tunectl.training.checkpoint_file import read_latest, write_checkpoint
 from tunectl.training.device import RandomStates, random_states
 from tunectl.training.state import BestEpoch, EpochPosition, TrainingState
 
-SHARE = 0.02
+SHARE = 0.005
+"""Of the training's time that goes into checkpoints."""
 
 
 class CheckpointClock:

@@ -9,9 +9,14 @@ from tunectl.training.plans import ImageKind, ImagePlan, MlpPlan
 from tunectl.training.threads import threads_that_pay
 
 
-def signals(kind: Kind, hidden: int) -> Architecture:
+def signals(kind: Kind, hidden: int, *, use_residual: bool = True) -> Architecture:
     return Architecture(
-        kind=kind, channels=2, targets=6, hidden=hidden, dropout_rate=0.1, use_residual=True
+        kind=kind,
+        channels=2,
+        targets=6,
+        hidden=hidden,
+        dropout_rate=0.1,
+        use_residual=use_residual,
     )
 
 
@@ -33,6 +38,8 @@ CASES: dict[str, tuple[NetworkPlan, int, tuple[int, ...], int]] = {
     "small 2d": (signals("cnn2d", 32), 2, (2, 64, 128), 1),
     "middle 2d": (signals("cnn2d", 64), 4, (2, 64, 128), 2),
     "large 2d": (signals("cnn2d", 128), 8, (2, 64, 128), 17),
+    "plain 1d": (signals("cnn1d", 128, use_residual=False), 8, (2, 128), 1),
+    "plain 2d": (signals("cnn2d", 128, use_residual=False), 8, (2, 64, 128), 2),
     "digits": (images("small_cnn", 16), 16, (1, 28, 28), 1),
     "many digits": (images("small_cnn", 32), 64, (1, 28, 28), 6),
     "residual": (images("resnet18", 32), 8, (1, 28, 28), 3),
