@@ -8,6 +8,8 @@ import platform
 import subprocess
 from pathlib import Path
 
+from tunectl.cores import available_cores
+
 PACKAGES = ("torch", "optuna", "numpy", "mlflow", "sqlalchemy")
 
 
@@ -15,7 +17,7 @@ def describe() -> dict[str, str]:
     """Return the machine and the versions, in words."""
     import psutil
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = available_cores()
     versions = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
     return {
         "processor": f"{_processor()}, {cores} cores to run on",

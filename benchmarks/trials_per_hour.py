@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import shutil
 import statistics
@@ -29,6 +28,7 @@ from commands import PYTHON, TUNECTL, run
 from pairs import Pairs, in_turn
 from projects import dataset_yaml, demo_data, new_project
 from rows import Row, number, run_alone, seconds
+from tunectl.cores import available_cores
 
 PLAIN = Path(__file__).with_name("plain_script.py")
 POINTS, EPOCHS, ROUNDS = 20, 30, 2
@@ -190,7 +190,7 @@ def run_ours(case: Case, seed: int, workers: str, *, mlflow: bool = False) -> tu
 
 def measure(*, quick: bool) -> Iterator[Row]:
     """Yield a row for each way to run the study, and one that compares what came out."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = available_cores()
     with tempfile.TemporaryDirectory() as name:
         case = make_case(Path(name), QUICK_POINTS if quick else POINTS, quick=quick)
         ways: dict[str, Way] = {

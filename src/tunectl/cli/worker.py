@@ -56,19 +56,16 @@ def worker(
     from tunectl.cli.tune import budget_of, refuse_stored_problems, run_trials
     from tunectl.running.launch import check_machine
     from tunectl.running.opening import reopen_study
-    from tunectl.running.slots import share_of_cores, threads_allowed
+    from tunectl.running.slots import threads_beside_others
     from tunectl.studies.budget import is_met
     from tunectl.studies.storage import storage_errors
 
     session = session_of(context)
     store = open_store(session, storage)
     opened, settings = reopen_study(study, store.url)
-    # How many others there are on this machine is not known.
-    own_share = share_of_cores(1) if threads_allowed() else 1
-    max_threads = settings.surroundings.runtime.max_threads or own_share
     options = {
         "runtime.workers": 1,
-        "runtime.max_threads": max_threads,
+        "runtime.max_threads": threads_beside_others(settings),
         "runtime.device": device,
     }
     settings = with_options(todays_mlflow(store, settings), options)

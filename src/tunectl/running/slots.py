@@ -57,10 +57,16 @@ def share_of_cores(n_workers: int) -> int:
     than `OMP_NUM_THREADS` allows.
     """
     cores = whole_cores()
-    return max(1, min(cores // n_workers, threads_allowed() or cores))
+    return max(1, min(cores // n_workers, _threads_allowed() or cores))
 
 
-def threads_allowed() -> int | None:
+def threads_beside_others(settings: Settings) -> int:
+    """Return how many threads a worker may have beside workers of which it does not know."""
+    own_share = share_of_cores(1) if _threads_allowed() else 1
+    return settings.surroundings.runtime.max_threads or own_share
+
+
+def _threads_allowed() -> int | None:
     """Return what OMP_NUM_THREADS allows a process, None where it says nothing."""
     first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     return int(first) if first.isdecimal() and int(first) > 0 else None

@@ -11,12 +11,7 @@ from tunectl.cores import available_cores
 from tunectl.objectives.registry import find_objective
 from tunectl.running.executors.base import Executor
 from tunectl.running.executors.inline import Inline
-from tunectl.running.slots import (
-    make_slots,
-    max_threads,
-    most_workers,
-    with_threads,
-)
+from tunectl.running.slots import make_slots, max_threads, most_workers, with_threads
 
 log = logging.getLogger(__name__)
 
